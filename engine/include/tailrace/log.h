@@ -1,0 +1,71 @@
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <string>
+
+#include "tailrace/export.h"
+#include "tailrace/result.h"
+
+/// A log is a directory that holds one ordered stream of records. These calls make one and look at
+/// one; Writer and Reader (writer.h, reader.h) work on it.
+namespace tailrace {
+
+struct CreateOptions {
+  std::uint64_t segment_size_bytes = kDefaultSegmentSizeBytes;  ///< power of two, 1 MiB to 2 GiB
+};
+
+/// Makes a new, empty log at `path`, durable on return: it appears whole or not at all.
+/// Errors: exists, invalid_argument, not_found (no parent directory), permission, no_space, io.
+TAILRACE_EXPORT Result<void> create_log(const std::filesystem::path& path,
+                                        const CreateOptions& options = {});
+
+enum class WriterState : std::uint8_t { none, running, stalled, crashed };
+
+/// "none", "running", "stalled" (alive, but its heartbeat is older than 1 s), "crashed".
+[[nodiscard]] TAILRACE_EXPORT const char* to_string(WriterState state) noexcept;
+
+struct LogInfo {
+  LogId log_id;
+  std::uint32_t format_version = 0;
+  Epoch epoch = 0;                           ///< of the newest writer; 0 = none yet
+  Sequence first_sequence = 0;               ///< of the first retained record; 0 = no record
+  Sequence last_sequence = 0;                ///< 0 = no record
+  std::optional<Sequence> durable_sequence;  ///< none: unknown (no writer since the last reboot)
+  Position first_position = 0;
+  Position end_position = 0;
+  std::int64_t last_timestamp_ns = 0;  ///< 0 = no record
+  std::uint64_t segment_size_bytes = 0;
+  std::uint64_t journal_size_bytes = 0;  ///< 0 = the log has no journal
+  std::uint64_t segments = 0;
+  std::string backend;  ///< how bytes become durable, e.g. "fdatasync"
+  WriterState writer = WriterState::none;
+  std::int64_t writer_pid = 0;  ///< 0 = none
+};
+
+/// What is known of a log without opening it for writing. Needs read permission only; changes
+/// nothing. Errors: not_found, not_a_log, unsupported_version, permission, corrupt, io.
+[[nodiscard]] TAILRACE_EXPORT Result<LogInfo> inspect(const std::filesystem::path& path);
+
+enum class Verdict : std::uint8_t { ok, torn_tail, corrupt };
+
+/// "ok", "torn_tail", "corrupt".
+[[nodiscard]] TAILRACE_EXPORT const char* to_string(Verdict verdict) noexcept;
+
+/// What a check of the whole log found, and where.
+struct VerifyReport {
+  Verdict verdict = Verdict::ok;
+  std::string file;           ///< torn_tail, corrupt: the file, relative to the log
+  std::uint64_t offset = 0;   ///< in that file
+  Sequence sequence = 0;      ///< the sequence that was expected there
+  std::uint64_t bytes = 0;    ///< ok: bytes of all frames; torn_tail: bytes that recovery would cut
+  std::uint64_t records = 0;  ///< ok: records checked; torn_tail: whole records among those bytes
+  std::string detail;         ///< why, for people; empty when ok
+};
+
+/// Reads every frame of the log, checks everything that can be checked, and changes nothing. A
+/// frame that a live writer has not finished is no damage. Cost: one scan of the log.
+/// Errors: as inspect; damage is not an error but a verdict.
+[[nodiscard]] TAILRACE_EXPORT Result<VerifyReport> verify(const std::filesystem::path& path);
+
+}  // namespace tailrace

@@ -1,0 +1,76 @@
+#pragma once
+
+#include <iterator>
+#include <string_view>
+
+#include "tailrace/export.h"
+#include "tailrace/types.h"
+
+namespace tailrace {
+
+/// One key of a record as it lies in the key block. Bytes live as long as the record's view.
+struct KeyView {
+  std::string_view bytes;
+  Position previous = kUnknown;      ///< of the record before this one that carries the key
+  std::uint64_t version = kUnknown;  ///< how many records carry the key, this one included
+  bool created = false;
+  bool released = false;
+};
+
+/// The keys of a record, decoded while iterating. Bytes live as long as the record's view.
+/// Format: docs/format.md#key-block
+class TAILRACE_EXPORT KeyRange {
+ public:
+  class TAILRACE_EXPORT Iterator {
+   public:
+    using value_type = KeyView;
+    using difference_type = std::ptrdiff_t;
+    using iterator_category = std::input_iterator_tag;
+    Iterator() = default;
+    Iterator(const std::byte* at, std::uint8_t left) noexcept : at_(at), left_(left) {}
+    [[nodiscard]] KeyView operator*() const noexcept;
+    Iterator& operator++() noexcept;
+    void operator++(int) noexcept { ++*this; }
+    friend bool operator==(const Iterator& a, const Iterator& b) noexcept {
+      return a.left_ == b.left_;
+    }
+
+   private:
+    const std::byte* at_ = nullptr;
+    std::uint8_t left_ = 0;
+  };
+
+  KeyRange() = default;
+  KeyRange(const std::byte* block, std::uint8_t count) noexcept : block_(block), count_(count) {}
+  [[nodiscard]] Iterator begin() const noexcept { return {block_, count_}; }
+  [[nodiscard]] Iterator end() const noexcept { return {}; }
+  [[nodiscard]] std::size_t size() const noexcept { return count_; }
+  [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
+
+ private:
+  const std::byte* block_ = nullptr;
+  std::uint8_t count_ = 0;
+};
+
+/// A record where it lies in the log, not copied. How long payload and keys live is the reader's
+/// promise: see Reader::next.
+struct RecordView {
+  Position position = 0;
+  Sequence sequence = 0;
+  Epoch epoch = 0;
+  std::int64_t timestamp_ns = 0;  ///< since the Unix epoch; never falls along the log
+  std::uint32_t type = 0;         ///< the application's
+  bool batch_goes_on = false;     ///< the next record belongs to the same batch
+  Bytes payload;
+  KeyRange keys;
+};
+
+/// A record to be appended. The bytes are copied before append returns.
+struct RecordInput {
+  Bytes payload;
+  std::uint32_t type = 0;
+  std::span<const std::string_view> keys{};  ///< 0 to 255 different, each 1 to 65535 bytes
+  std::int64_t timestamp_ns = 0;  ///< 0 = now; an older one than the last is raised to it
+};
+
+}  // namespace tailrace

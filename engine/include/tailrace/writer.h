@@ -1,0 +1,154 @@
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <memory>
+#include <span>
+
+#include "tailrace/export.h"
+#include "tailrace/record.h"
+#include "tailrace/result.h"
+
+namespace tailrace {
+
+/// When the writer's background thread makes committed records durable by itself. sync() and
+/// wait_durable() do it at once under every policy.
+enum class SyncPolicy : std::uint8_t {
+  continuous,  ///< one commit after the other, as fast as the disk takes them
+  interval,    ///< one commit every WriterOptions::sync_interval, if there is something to commit
+  none,        ///< only when asked, and when a segment is left
+};
+
+struct WriterOptions {
+  SyncPolicy sync = SyncPolicy::interval;
+  std::chrono::milliseconds sync_interval{10};
+  /// How far ahead of the end pages are kept ready. More memory, fewer page faults in bursts.
+  std::size_t populate_ahead_bytes = std::size_t{16} << 20;
+  /// How long open() waits for another writer to let go of the log. 0 = answer `locked` at once.
+  std::chrono::milliseconds lock_timeout{0};
+};
+
+/// Where a record went. `end` is where the next frame begins.
+struct Appended {
+  Position position = 0;
+  Position end = 0;
+  Sequence sequence = 0;
+};
+
+/// Where a batch went: records first_sequence to last_sequence, without a gap.
+struct AppendedBatch {
+  Position position = 0;  ///< of the first record
+  Position end = 0;
+  Sequence first_sequence = 0;
+  Sequence last_sequence = 0;
+};
+
+/// What opening the log for writing found and did.
+struct Recovery {
+  Position end = 0;                ///< where the valid log ended
+  Sequence last_sequence = 0;      ///< of the last valid record
+  std::uint64_t torn_bytes = 0;    ///< cut from the tail; 0 = nothing
+  std::uint64_t torn_records = 0;  ///< whole records among them (of unfinished batches)
+  std::string saved_as;            ///< where those bytes were saved; empty = nothing to save
+  std::uint64_t lost_committed_bytes = 0;  ///< committed in this boot, yet not there any more
+};
+
+/// Writer activity since open, for monitoring. Threads: any.
+struct WriterStats {
+  std::uint64_t segments_ready = 0;  ///< rolls that found the next segment prepared
+  std::uint64_t segments_late = 0;   ///< rolls that had to wait for it
+  std::uint64_t commits = 0;         ///< completed durability commits
+};
+
+class Appender;  // internal
+
+/// Room for one payload inside the log, to be filled in place. Destroying it without commit()
+/// aborts. One at a time per writer; the writer takes no other append meanwhile.
+/// Threads: the writer's only. Lives no longer than its Writer (which may be moved meanwhile).
+class TAILRACE_EXPORT Claim {
+ public:
+  Claim(Claim&& other) noexcept;
+  Claim& operator=(Claim&& other) noexcept;
+  ~Claim();
+
+  /// Zeroed room of the size asked for. Valid until commit or abort.
+  [[nodiscard]] std::span<std::byte> payload() const noexcept { return payload_; }
+
+  /// Publishes the first payload_bytes (<= payload().size()) as a record. Ends the claim.
+  Result<Appended> commit(std::size_t payload_bytes);
+  Result<Appended> commit() { return commit(payload_.size()); }
+
+  /// Gives the room back, zeroed, as if the claim had never been. Ends the claim.
+  void abort() noexcept;
+
+ private:
+  friend class Writer;
+  Claim(Appender* appender, std::span<std::byte> payload) noexcept
+      : appender_(appender), payload_(payload) {}
+  Appender* appender_;
+  std::span<std::byte> payload_;
+};
+
+/// The one writer of a log. Opening it recovers the log and takes the lock; the kernel releases
+/// the lock when the process ends, however it ends. Append costs no system call, lock or
+/// allocation; background threads prepare segments and make records durable.
+///
+/// Threads: append, append_batch, claim, sync and close belong to one thread at a time;
+/// wait_durable, committed, durable, stats may be called from any. After fork() the child's copy
+/// answers `forked` and holds nothing.
+class TAILRACE_EXPORT Writer {
+ public:
+  /// Errors: locked (pid says who holds it), corrupt (nothing was changed), not_found, not_a_log,
+  /// unsupported_version, permission, no_space, io.
+  [[nodiscard]] static Result<Writer> open(const std::filesystem::path& path,
+                                           const WriterOptions& options = {});
+  Writer(Writer&&) noexcept;
+  Writer& operator=(Writer&&) noexcept;
+  ~Writer();
+
+  /// Appends one record. Committed on return (readers see it; it survives kill -9 of every
+  /// process), durable only once wait_durable(position) says so.
+  /// payload: 0..max_payload_bytes() bytes, copied.   Returns: the record's place and sequence.
+  /// Errors: too_large, no_space, poisoned, forked, closed; the log is unchanged.
+  /// Format: docs/format.md#frame
+  [[nodiscard]] Result<Appended> append(Bytes payload, std::uint32_t type = 0);
+
+  /// The same with keys, or a timestamp of the caller's. Errors: invalid_argument (keys), and as
+  /// above.
+  [[nodiscard]] Result<Appended> append(const RecordInput& record);
+
+  /// Appends 1 or more records as one: readers and recovery see all of them or none. They lie in
+  /// one segment; those without a timestamp of their own share one. Errors: as append; none of them
+  /// is appended.
+  [[nodiscard]] Result<AppendedBatch> append_batch(std::span<const RecordInput> records);
+
+  /// Room for a record to be filled in place and then committed or aborted. type, keys and
+  /// timestamp are taken from `header` (its payload is ignored); payload_bytes is the most that
+  /// can be committed. Errors: as append.
+  [[nodiscard]] Result<Claim> claim(std::size_t payload_bytes, const RecordInput& header = {});
+
+  /// Makes everything appended so far durable. Errors: poisoned, forked, closed.
+  Result<void> sync();
+
+  /// Waits until the record at `position` is durable. Errors: timed_out, poisoned, forked, closed.
+  Result<void> wait_durable(Position position, std::chrono::nanoseconds timeout);
+
+  /// Makes everything durable, says so in the log, and lets go of it. Idempotent.
+  Result<void> close();
+
+  /// The largest payload of a record without keys.
+  [[nodiscard]] std::size_t max_payload_bytes() const noexcept;
+  [[nodiscard]] Position committed() const noexcept;  ///< where the next frame begins
+  [[nodiscard]] Position durable() const noexcept;    ///< everything before it is durable
+  [[nodiscard]] Sequence last_sequence() const noexcept;
+  [[nodiscard]] Epoch epoch() const noexcept;
+  [[nodiscard]] const Recovery& recovery() const noexcept;
+  [[nodiscard]] WriterStats stats() const noexcept;
+
+ private:
+  class Impl;
+  explicit Writer(std::unique_ptr<Impl> impl) noexcept;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace tailrace

@@ -1,0 +1,7 @@
+#include "tailrace/version.h"
+
+namespace tailrace {
+
+const char* version() noexcept { return TAILRACE_VERSION; }
+
+}  // namespace tailrace

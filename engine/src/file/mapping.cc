@@ -1,0 +1,145 @@
+#include "file/mapping.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/mman.h>
+
+#include <cerrno>
+#include <utility>
+
+#include "base/bytes.h"
+#include "file/directory.h"
+
+#ifdef TAILRACE_ONE_MAPPING
+#include <map>
+#include <mutex>
+#endif
+
+#ifndef MADV_POPULATE_READ
+#define MADV_POPULATE_READ 22
+#define MADV_POPULATE_WRITE 23
+#endif
+
+namespace tailrace {
+namespace {
+
+std::byte* map_pages(int fd, std::size_t size_bytes, Access access) {
+  const int protection = access == Access::write ? PROT_READ | PROT_WRITE : PROT_READ;
+  void* const at = ::mmap(nullptr, size_bytes, protection, MAP_SHARED, fd, 0);
+  if (at == MAP_FAILED) return nullptr;
+  // A child must not write into the log behind the lock's back.
+  if (access == Access::write) ::madvise(at, size_bytes, MADV_DONTFORK);
+  return static_cast<std::byte*>(at);
+}
+
+#ifdef TAILRACE_ONE_MAPPING
+// Race detectors know addresses, not files: in this build all mappings of a file within the
+// process are one, so that a writer and a reader that race are seen to.
+struct Shared {
+  std::byte* data = nullptr;
+  std::size_t users = 0;
+};
+using FileId = std::pair<dev_t, ino_t>;
+std::mutex one_mapping_mutex;
+std::map<FileId, Shared>& one_mappings() {
+  static std::map<FileId, Shared> all;
+  return all;
+}
+
+std::byte* acquire_pages(int fd, std::size_t size_bytes) {
+  struct stat status {};
+  if (::fstat(fd, &status) != 0) return nullptr;
+  const std::lock_guard lock(one_mapping_mutex);
+  Shared& entry = one_mappings()[{status.st_dev, status.st_ino}];
+  if (entry.users == 0) entry.data = map_pages(fd, size_bytes, Access::write);
+  if (entry.data != nullptr) ++entry.users;
+  return entry.data;
+}
+
+void release_pages(std::byte* data, std::size_t size_bytes) {
+  const std::lock_guard lock(one_mapping_mutex);
+  for (auto it = one_mappings().begin(); it != one_mappings().end(); ++it) {
+    if (it->second.data != data) continue;
+    if (--it->second.users == 0) {
+      ::munmap(data, size_bytes);
+      one_mappings().erase(it);
+    }
+    return;
+  }
+}
+#else
+std::byte* (*const acquire_pages)(int, std::size_t, Access) = map_pages;
+void release_pages(std::byte* data, std::size_t size_bytes) { ::munmap(data, size_bytes); }
+#endif
+
+}  // namespace
+
+Result<Mapping> Mapping::map(int fd, std::size_t size_bytes, Access access,
+                             const std::string& path) {
+  auto size = file_size(fd, path);
+  if (!size) return fail(size.error());
+  // A file that is too short would answer with SIGBUS.
+  if (*size < size_bytes) {
+    return fail(Error(errc::not_a_log,
+                      fmt::format("truncated: {} bytes where {} are needed", *size, size_bytes))
+                    .path(path)
+                    .offset(*size));
+  }
+  Mapping mapping;
+#ifdef TAILRACE_ONE_MAPPING
+  static_cast<void>(access);
+  mapping.data_ = acquire_pages(fd, size_bytes);
+#else
+  mapping.data_ = acquire_pages(fd, size_bytes, access);
+#endif
+  if (mapping.data_ == nullptr) return fail(sys_error("cannot map", path, errno));
+  mapping.size_bytes_ = size_bytes;
+  return mapping;
+}
+
+Mapping::Mapping(Mapping&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)),
+      size_bytes_(std::exchange(other.size_bytes_, 0)) {}
+
+Mapping& Mapping::operator=(Mapping&& other) noexcept {
+  if (this != &other) {
+    unmap();
+    data_ = std::exchange(other.data_, nullptr);
+    size_bytes_ = std::exchange(other.size_bytes_, 0);
+  }
+  return *this;
+}
+
+Mapping::~Mapping() { unmap(); }
+
+void Mapping::unmap() noexcept {
+  if (data_ != nullptr) release_pages(data_, size_bytes_);
+  data_ = nullptr;
+  size_bytes_ = 0;
+}
+
+Result<void> Mapping::populate(std::uint64_t from, std::uint64_t to, Access access) const {
+  constexpr std::uint64_t kPage = 4096;
+  from = align_down(from, kPage);
+  to = std::min(align_up(to, kPage), std::uint64_t{size_bytes_});
+  const int advice = access == Access::write ? MADV_POPULATE_WRITE : MADV_POPULATE_READ;
+  while (from < to && ::madvise(data_ + from, to - from, advice) != 0) {
+    if (errno == EINTR || errno == EAGAIN) continue;
+    // Kernels before 5.14 have no such advice: pages then come in when they are touched.
+    if (errno == EINVAL) return {};
+    return fail(sys_error("cannot bring in pages", "", errno == EFAULT ? EIO : errno).offset(from));
+  }
+  return {};
+}
+
+void Mapping::flush() const noexcept { ::msync(data_, size_bytes_, MS_SYNC); }
+
+int Mapping::read_flags() noexcept {
+#ifdef TAILRACE_ONE_MAPPING
+  return O_RDWR;
+#else
+  return O_RDONLY;
+#endif
+}
+
+}  // namespace tailrace

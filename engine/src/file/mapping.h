@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "tailrace/result.h"
+
+namespace tailrace {
+
+enum class Access : std::uint8_t { read, write };
+
+/// A shared mapping of the first size bytes of a file. The descriptor may be closed afterwards.
+/// Mappings for writing are not inherited by fork.
+class Mapping {
+ public:
+  Mapping() = default;
+  /// Errors: not_a_log (the file is shorter than that), io.
+  [[nodiscard]] static Result<Mapping> map(int fd, std::size_t size_bytes, Access access,
+                                           const std::string& path);
+  Mapping(Mapping&& other) noexcept;
+  Mapping& operator=(Mapping&& other) noexcept;
+  ~Mapping();
+
+  [[nodiscard]] std::byte* data() const noexcept { return data_; }
+  [[nodiscard]] std::size_t size() const noexcept { return size_bytes_; }
+  [[nodiscard]] explicit operator bool() const noexcept { return data_ != nullptr; }
+
+  /// Makes the pages of [from, to) present, ready for a store or a load, without changing them.
+  /// Errors: no_space, io (a store would have raised SIGBUS).
+  Result<void> populate(std::uint64_t from, std::uint64_t to, Access access) const;
+
+  /// Writes changed pages to the disk and waits; errors are not reported.
+  void flush() const noexcept;
+
+  /// Open flags of a file that is going to be mapped for reading.
+  [[nodiscard]] static int read_flags() noexcept;
+
+ private:
+  void unmap() noexcept;
+  std::byte* data_ = nullptr;
+  std::size_t size_bytes_ = 0;
+};
+
+}  // namespace tailrace

@@ -1,0 +1,62 @@
+#include "file/wake_socket.h"
+
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace tailrace {
+namespace {
+
+sockaddr_un address_of(const Directory& directory, const std::string& name) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  const std::string path = directory.short_path_of(name);  // fits whatever the log's path
+  std::memcpy(address.sun_path, path.c_str(), std::min(path.size(), sizeof address.sun_path - 1));
+  return address;
+}
+
+Fd make_socket() noexcept {
+  return Fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+}
+
+}  // namespace
+
+Result<Fd> bind_wake_socket(const Directory& directory, const std::string& name) {
+  const std::string path = directory.path_of(name);
+  Fd socket = make_socket();
+  if (!socket) return fail(sys_error("cannot make a socket", path, errno));
+  if (auto removed = directory.remove(name); !removed) return fail(removed.error());
+  const sockaddr_un address = address_of(directory, name);
+  if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    return fail(sys_error("cannot bind the socket", path, errno));
+  }
+  if (::fchmodat(directory.fd(), name.c_str(), 0620, 0) != 0) {
+    return fail(sys_error("cannot set the mode", path, errno));
+  }
+  return socket;
+}
+
+bool drain_wake_socket(int fd) noexcept {
+  bool any = false;
+  char byte[8];
+  while (::recv(fd, byte, sizeof byte, MSG_DONTWAIT) >= 0) any = true;
+  return any;
+}
+
+Fd make_wake_sender() noexcept { return make_socket(); }
+
+bool send_wake(int fd, const Directory& directory, const std::string& name) noexcept {
+  if (fd < 0) return false;
+  const sockaddr_un address = address_of(directory, name);
+  const char byte = 1;
+  const ssize_t n = ::sendto(fd, &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL,
+                             reinterpret_cast<const sockaddr*>(&address), sizeof address);
+  // A full queue means that others have announced themselves and nobody has looked yet.
+  return n == 1 || errno == EAGAIN;
+}
+
+}  // namespace tailrace

@@ -1,0 +1,63 @@
+#include "format/key_block.h"
+
+#include <fmt/format.h>
+
+#include <cstring>
+
+#include "tailrace/record.h"
+
+namespace tailrace {
+
+Result<std::uint64_t> measure_keys(std::span<const std::string_view> keys) {
+  if (keys.size() > kMaxKeys) {
+    return fail(Error(errc::invalid_argument,
+                      fmt::format("{} keys, but a record has at most {}", keys.size(), kMaxKeys)));
+  }
+  std::uint64_t bytes = 0;
+  for (std::size_t i = 0; i < keys.size(); ++i) {
+    if (keys[i].empty()) return fail(Error(errc::invalid_argument, "a key is empty"));
+    if (keys[i].size() > kMaxKeyBytes) {
+      return fail(Error(errc::invalid_argument, fmt::format("a key of {} bytes, but the most is {}",
+                                                            keys[i].size(), kMaxKeyBytes)));
+    }
+    for (std::size_t j = 0; j < i; ++j) {
+      if (keys[i] == keys[j]) {
+        return fail(Error(errc::invalid_argument, "a record carries the same key twice"));
+      }
+    }
+    bytes += key_entry_bytes(keys[i].size());
+  }
+  return bytes;
+}
+
+std::uint64_t put_keys(std::byte* at, std::span<const std::string_view> keys) noexcept {
+  std::byte* const begin = at;
+  for (const std::string_view key : keys) {
+    store(at + key_offset::kPrevious, kUnknown);
+    store(at + key_offset::kVersion, kUnknown);
+    store(at + key_offset::kLength, std::uint64_t{key.size()});  // flags and zeros with it
+    std::memcpy(at + kKeyHeadBytes, key.data(), key.size());
+    const std::uint64_t bytes = key_entry_bytes(key.size());
+    std::memset(at + kKeyHeadBytes + key.size(), 0, bytes - kKeyHeadBytes - key.size());
+    at += bytes;
+  }
+  return static_cast<std::uint64_t>(at - begin);
+}
+
+KeyView KeyRange::Iterator::operator*() const noexcept {
+  const auto flags = load<std::uint8_t>(at_ + key_offset::kFlags);
+  return {{reinterpret_cast<const char*>(at_ + kKeyHeadBytes),
+           load<std::uint16_t>(at_ + key_offset::kLength)},
+          load<Position>(at_ + key_offset::kPrevious),
+          load<std::uint64_t>(at_ + key_offset::kVersion),
+          (flags & kKeyCreated) != 0,
+          (flags & kKeyReleased) != 0};
+}
+
+KeyRange::Iterator& KeyRange::Iterator::operator++() noexcept {
+  at_ += key_entry_bytes(load<std::uint16_t>(at_ + key_offset::kLength));
+  --left_;
+  return *this;
+}
+
+}  // namespace tailrace

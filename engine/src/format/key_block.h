@@ -1,0 +1,49 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "base/bytes.h"
+#include "tailrace/result.h"
+
+namespace tailrace {
+
+/// Per key: previous position (u64), version (u64), length (u16), flags (u8), 5 zero bytes, then
+/// the key, zero-padded to 8. Format: docs/format.md#key-block
+namespace key_offset {
+inline constexpr std::size_t kPrevious = 0;
+inline constexpr std::size_t kVersion = 8;
+inline constexpr std::size_t kLength = 16;
+inline constexpr std::size_t kFlags = 18;
+}  // namespace key_offset
+inline constexpr std::size_t kKeyHeadBytes = 24;
+inline constexpr std::uint8_t kKeyCreated = 1;
+inline constexpr std::uint8_t kKeyReleased = 2;
+
+[[nodiscard]] constexpr std::uint64_t key_entry_bytes(std::uint64_t key_length_bytes) noexcept {
+  return kKeyHeadBytes + align_up(key_length_bytes, 8);
+}
+
+/// Bytes of the block of `count` (> 0) keys at `at`, or 0 if it does not fit into `room` bytes.
+[[nodiscard]] inline std::uint64_t key_block_bytes(const std::byte* at, std::uint8_t count,
+                                                   std::uint64_t room) noexcept {
+  std::uint64_t used = 0;
+  for (; count > 0; --count) {
+    if (used + kKeyHeadBytes > room) return 0;
+    used += key_entry_bytes(load<std::uint16_t>(at + used + key_offset::kLength));
+    if (used > room) return 0;
+  }
+  return used;
+}
+
+/// Bytes that a block of these keys takes. Errors: invalid_argument (too many, empty, too long,
+/// the same twice).
+[[nodiscard]] Result<std::uint64_t> measure_keys(std::span<const std::string_view> keys);
+
+/// Writes the block; previous positions and versions are "unknown" until a key index exists.
+/// Returns its size in bytes.
+std::uint64_t put_keys(std::byte* at, std::span<const std::string_view> keys) noexcept;
+
+}  // namespace tailrace

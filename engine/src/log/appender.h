@@ -1,0 +1,110 @@
+#pragma once
+
+#include <atomic>
+#include <optional>
+
+#include "base/clock.h"
+#include "format/control.h"
+#include "format/frame.h"
+#include "log/committer.h"
+#include "log/log_files.h"
+#include "log/mark_queue.h"
+#include "log/preparer.h"
+#include "log/walk.h"
+#include "tailrace/writer.h"
+
+namespace tailrace {
+
+/// Why a writer takes no more appends. Looked at by each append.
+enum class Stop : std::uint32_t { no = 0, poisoned, forked, closed };
+
+/// The append path: writes frames behind each other and publishes them.
+///
+/// Invariants:
+///  1. Everything before end_ is published; the 32 bytes at end_ are zero until the next publish.
+///  2. end_ <= soft_end_ <= the segment's end; reaching soft_end_ is when chores are due.
+///  3. published_ == end_ between calls.
+///  4. Sequences are dense, timestamps never fall.
+/// Threads: one, but for published() and stop().
+class Appender {
+ public:
+  Appender(const LogFiles& files, ControlView control, Committer& committer, Preparer& preparer,
+           MarkQueue& marks, const Clock& clock, std::atomic<Position>& published);
+
+  /// Stands at `end`, in `segment`; the epoch in force there is still an earlier writer's.
+  void begin(const Cursor& end, std::byte* segment) noexcept;
+  /// Stands at `end`, a segment's base: the segment is taken from the preparer.
+  [[nodiscard]] Result<void> begin_segment(const Cursor& end);
+  /// The first frame of this writer; what it may need to get there (padding, a segment header)
+  /// still carries the epoch in force before.
+  [[nodiscard]] Result<void> append_epoch_start(Epoch epoch);
+
+  [[nodiscard]] Result<Appended> append(Bytes payload, std::uint32_t type);
+  [[nodiscard]] Result<Appended> append(const RecordInput& record);
+  [[nodiscard]] Result<AppendedBatch> append_batch(std::span<const RecordInput> records);
+  [[nodiscard]] Result<std::span<std::byte>> claim(std::size_t payload_bytes,
+                                                   const RecordInput& header);
+  [[nodiscard]] Result<Appended> commit_claim(std::size_t payload_bytes);
+  void abort_claim() noexcept;
+
+  [[nodiscard]] Position end() const noexcept { return end_; }
+  [[nodiscard]] Sequence last_sequence() const noexcept { return next_sequence_ - 1; }
+  [[nodiscard]] Epoch epoch() const noexcept { return epoch_; }
+
+  /// From now on every append is refused with this reason. Threads: any.
+  void stop(Stop reason) noexcept {
+    stop_.store(static_cast<std::uint32_t>(reason), std::memory_order_relaxed);
+  }
+  [[nodiscard]] Stop stopped() const noexcept {
+    return static_cast<Stop>(stop_.load(std::memory_order_relaxed));
+  }
+  [[nodiscard]] Error stop_error() const;
+
+  void check_invariants() const;
+
+ private:
+  struct OpenClaim {
+    FrameHead head;
+    std::uint32_t key_bytes = 0;
+    std::uint64_t span = 0;
+  };
+
+  [[nodiscard]] std::byte* at(Position position) const noexcept {
+    return reinterpret_cast<std::byte*>(bias_ + position);
+  }
+  [[nodiscard]] bool ready_for(std::uint64_t span) const noexcept {
+    return end_ + span <= soft_end_ && stop_.load(std::memory_order_relaxed) == 0;
+  }
+  [[nodiscard]] std::int64_t stamp(std::int64_t wanted_ns) noexcept;
+  void publish(Position end) noexcept;
+  [[nodiscard]] std::optional<Error> boundary(std::uint64_t span);
+  [[nodiscard]] std::optional<Error> roll();
+  [[nodiscard]] Result<std::byte*> begin_header(std::uint64_t number, const Cursor& end);
+  void set_soft_end(std::uint64_t span) noexcept;
+  [[nodiscard]] FrameHead head_of(FrameKind kind, std::uint32_t type,
+                                  std::int64_t timestamp_ns) const noexcept;
+
+  // What each append touches, together.
+  alignas(64) std::uintptr_t bias_ = 0;  // address of a position = bias_ + position
+  Position end_ = 0;
+  Position soft_end_ = 0;
+  Sequence next_sequence_ = 1;
+  std::int64_t last_timestamp_ns_ = 0;
+  const Clock& clock_;
+  ControlView control_;
+  std::uint32_t crc_seed_;
+  std::uint16_t epoch16_ = 0;
+  std::atomic<Position>& published_;  // where it stands, for the other threads; SYNC published
+  alignas(64) std::atomic<std::uint32_t> stop_{0};
+
+  const LogFiles& files_;
+  Committer& committer_;
+  Preparer& preparer_;
+  MarkQueue& marks_;
+  Position segment_end_ = 0;
+  Position next_mark_ = 0;
+  Epoch epoch_ = 0;
+  std::optional<OpenClaim> claim_;
+};
+
+}  // namespace tailrace

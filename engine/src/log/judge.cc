@@ -1,0 +1,141 @@
+#include "log/judge.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "log/tail.h"
+
+namespace tailrace {
+namespace {
+
+class Judge {
+ public:
+  Judge(const LogFiles& files, ControlView control) : files_(files), control_(control) {}
+
+  Result<Judgement> run(JudgeFrom from) {
+    auto segments = files_.list_segments();
+    if (!segments) return fail(segments.error());
+    segments_ = std::move(*segments);
+    const Position retained = control_.first_retained();
+    std::erase_if(segments_, [&](std::uint64_t n) { return files_.base_of(n + 1) <= retained; });
+    result_.floor = durable_floor(files_, control_, segments_);
+    if (auto walked = walk(from); !walked) return fail(walked.error());
+    result_.corrupt = result_.corrupt || result_.end.position < result_.floor;
+    if (!result_.corrupt) {
+      if (auto found = find_tail(files_, segments_, result_); !found) return fail(found.error());
+    }
+    if (result_.file.empty())
+      result_.file = files_.segment_path(files_.segment_of(result_.bad_position));
+    return std::move(result_);
+  }
+
+ private:
+  [[nodiscard]] bool exists(std::uint64_t number) const {
+    return std::binary_search(segments_.begin(), segments_.end(), number);
+  }
+
+  /// The last segment from which everything can be judged: the floor lies in it or behind it, and
+  /// its header is right, so that sequence and epoch are known.
+  [[nodiscard]] Result<std::uint64_t> first_number(JudgeFrom from) const {
+    const std::uint64_t first = files_.segment_of(control_.first_retained());
+    if (from == JudgeFrom::start || segments_.empty()) return first;
+    // A gap among the files is damage wherever it lies: judge from before it.
+    std::uint64_t whole = first;
+    while (exists(whole)) ++whole;
+    std::uint64_t number = std::min(std::max(files_.segment_of(result_.floor), first), whole);
+    for (; number > first; --number) {
+      if (!exists(number)) continue;
+      auto segment = SegmentFile::open(files_, number);
+      if (!segment) return fail(segment.error());
+      if (segment->header) break;
+    }
+    return number;
+  }
+
+  Result<void> walk(JudgeFrom from) {
+    auto number = first_number(from);
+    if (!number) return fail(number.error());
+    result_.end.position = files_.base_of(*number);
+    result_.end.data_end = result_.end.position;
+    for (bool first = true;; first = false, ++*number) {
+      result_.bad_position = result_.end.position;
+      result_.bad_sequence = result_.end.sequence;
+      result_.why = FrameState::empty;
+      if (!exists(*number)) {
+        result_.detail = "the segment is missing";
+        // A segment is made durable under its name before its successor is made, and removed after.
+        result_.corrupt = !segments_.empty() && segments_.back() > *number;
+        return {};
+      }
+      auto segment = SegmentFile::open(files_, *number);
+      if (!segment) return fail(segment.error());
+      if (!enter(*segment, first)) {
+        // Nobody knows which sequence the first retained record has if its header does not say it.
+        result_.corrupt = first && *number > 0;
+        return {};
+      }
+      SegmentWalk walk(segment->mapping.data(), segment->mapping.size(), files_.meta, result_.end);
+      if (!walk_segment(*segment, walk)) return {};
+    }
+  }
+
+  /// Moves the end behind the header, if it is right.
+  bool enter(const SegmentFile& segment, bool first) {
+    if (!segment.header) {
+      result_.detail =
+          segment.begun() ? "the segment header is damaged" : "the segment is not begun";
+      if (segment.begun()) result_.why = FrameState::bad_crc;
+      return false;
+    }
+    if (!first && !links(*segment.header, result_.end)) {
+      result_.detail = "the segment does not follow its predecessor";
+      result_.why = FrameState::bad_sequence;
+      return false;
+    }
+    result_.end = cursor_at(*segment.header);
+    result_.marks.clear();
+    return true;
+  }
+
+  /// Moves the end over everything valid; true if that was the whole segment.
+  bool walk_segment(const SegmentFile& segment, SegmentWalk& walk) {
+    const Position start = walk.at().position;
+    const FrameState state = walk_and_mark(walk, result_.marks);
+    result_.records += walk.records();
+    result_.bytes += walk.at().position - start;
+    result_.end = walk.at();
+    if (state == FrameState::valid) return true;
+    result_.why = state;
+    result_.bad_position = walk.bad_position();
+    result_.bad_sequence = walk.bad_sequence();
+    const bool cut =
+        result_.bad_position - files_.base_of(segment.number) >= segment.mapping.size();
+    result_.detail = cut ? fmt::format("the file ends after {} of {} bytes", segment.mapping.size(),
+                                       files_.meta.segment_size_bytes)
+                         : describe(state);
+    return false;
+  }
+
+  const LogFiles& files_;
+  ControlView control_;
+  std::vector<std::uint64_t> segments_;
+  Judgement result_;
+};
+
+}  // namespace
+
+Position durable_floor(const LogFiles& files, ControlView control,
+                       const std::vector<std::uint64_t>& segments) noexcept {
+  Position floor = std::max(control.durable(), control.first_retained());
+  if (!segments.empty() && segments.back() >= 1) {
+    floor = std::max(floor, files.base_of(segments.back() - 1));
+  }
+  return floor;
+}
+
+Result<Judgement> judge(const LogFiles& files, ControlView control, JudgeFrom from) {
+  return Judge(files, control).run(from);
+}
+
+}  // namespace tailrace

@@ -1,0 +1,30 @@
+#include "log/parking.h"
+
+#include <algorithm>
+
+#include "file/futex.h"
+#include "file/wake_socket.h"
+
+namespace tailrace {
+namespace {
+
+constexpr std::int64_t kLongestNapNs = 100'000'000;
+/// When nobody will wake us: no writer, or no permission to tell it.
+constexpr std::int64_t kUnannouncedNapNs = 2'000'000;
+/// Each sleeper that is woken wakes so many more: the writer pays for one only.
+constexpr int kWakeOthers = 2;
+
+}  // namespace
+
+bool Parking::announce() noexcept {
+  if (!socket_) socket_ = make_wake_sender();
+  return send_wake(socket_.get(), files_.root, file_name::kWake);
+}
+
+void Parking::sleep(std::uint32_t word, bool announced, std::int64_t timeout_ns) noexcept {
+  const std::int64_t nap = announced ? kLongestNapNs : kUnannouncedNapNs;
+  futex_wait(control_.wake_word(), word, std::min(nap, timeout_ns));
+  if (control_.wake_count() != word) futex_wake(control_.wake_word(), kWakeOthers);
+}
+
+}  // namespace tailrace

@@ -1,0 +1,178 @@
+#include "log/preparer.h"
+
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <cassert>
+#include <map>
+
+#include "file/thread.h"
+#include "log/index.h"
+
+namespace tailrace {
+namespace {
+
+constexpr std::chrono::milliseconds kTick{1};
+constexpr std::chrono::milliseconds kRetry{100};
+
+}  // namespace
+
+Preparer::Preparer(const LogFiles& files, LiveSegments& segments, Committer& committer,
+                   MarkQueue& marks, const std::atomic<Position>& published,
+                   std::size_t populate_ahead_bytes)
+    : files_(files),
+      segments_(segments),
+      committer_(committer),
+      marks_(marks),
+      published_(published),
+      populate_ahead_bytes_(populate_ahead_bytes) {}
+
+void Preparer::start(std::uint64_t first_wanted) {
+  wanted_ = first_wanted;
+  if (auto segments = files_.list_segments()) {
+    for (const std::uint64_t number : *segments) {
+      if (number + 1 < first_wanted) to_audit_.push_back(number);
+    }
+  }
+  thread_ = start_thread("tailrace-prepare", [this] { run(); });
+}
+
+void Preparer::stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  work_.notify_all();
+  answer_.notify_all();
+  if (thread_.joinable()) {
+    thread_.join();
+    tidy();  // what the appender left since the last look
+  }
+}
+
+void Preparer::notify() {
+  {
+    const std::lock_guard lock(mutex_);
+    notified_ = true;
+  }
+  work_.notify_one();
+}
+
+Result<LiveSegment*> Preparer::take(std::uint64_t number) {
+  // SYNC segment-ready: acquire, so that the mapping behind the pointer is seen.
+  if (LiveSegment* segment = ready_.exchange(nullptr, std::memory_order_acq_rel)) {
+    assert(segment->number == number);
+    in_time_.fetch_add(1, std::memory_order_relaxed);
+    return segment;
+  }
+  late_.fetch_add(1, std::memory_order_relaxed);
+  std::unique_lock lock(mutex_);
+  asked_ = true;
+  const std::uint64_t seen = attempts_;
+  work_.notify_one();
+  LiveSegment* segment = nullptr;
+  answer_.wait(lock, [&] {
+    segment = ready_.exchange(nullptr, std::memory_order_acq_rel);
+    assert(segment == nullptr || segment->number == number);
+    return segment != nullptr || (failure_ && attempts_ > seen) || stopping_ ||
+           committer_.poisoned();
+  });
+  if (segment != nullptr) return segment;
+  if (committer_.poisoned()) return fail(committer_.poisoned_error());
+  if (failure_) return fail(*failure_);
+  return fail(Error(errc::closed, "the writer was closed meanwhile"));
+}
+
+void Preparer::run() {
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    lock.unlock();
+    tidy();
+    lock.lock();
+    const bool missing = ready_.load(std::memory_order_relaxed) == nullptr;
+    if (missing && (!failure_ || asked_)) {
+      prepare(lock);
+    } else if (!to_audit_.empty()) {
+      lock.unlock();
+      audit_one_index();
+      lock.lock();
+    }
+    if (stopping_) break;
+    if (to_audit_.empty()) {
+      work_.wait_for(lock, kRetry, [this] { return notified_ || asked_ || stopping_; });
+      if (!asked_ && !notified_) failure_.reset();  // try again by ourselves now and then
+    }
+    notified_ = false;
+  }
+}
+
+/// One attempt at the wanted segment.
+void Preparer::prepare(std::unique_lock<std::mutex>& lock) {
+  const std::uint64_t number = wanted_;
+  if (number >= 2 && committer_.durable() < files_.base_of(number - 1)) {
+    lock.unlock();
+    committer_.request(files_.base_of(number - 1));
+    if (committer_.poisoned()) answer_.notify_all();
+    lock.lock();
+    // The committer does not know who waits for it here.
+    if (!stopping_) work_.wait_for(lock, kTick);
+    return;
+  }
+  lock.unlock();
+  auto segment = prepare_segment(files_, number);
+  if (segment) {
+    // The first pages are brought in before anybody writes there; the rest follows the appender.
+    if (auto done = (*segment)->mapping->populate(0, populate_ahead_bytes_, Access::write); !done) {
+      segment = fail(done.error());
+      files_.segments.remove(files_.segment_name(number));
+    }
+  }
+  lock.lock();
+  ++attempts_;
+  asked_ = false;  // answered, one way or the other
+  failure_.reset();
+  if (segment) {
+    ++wanted_;
+    segments_.add(*segment);
+    ready_.store(segment->get(), std::memory_order_release);  // SYNC segment-ready
+  } else {
+    failure_ = segment.error();
+  }
+  answer_.notify_all();
+}
+
+void Preparer::tidy() {
+  const Position published = published_.load(std::memory_order_acquire);
+  const std::uint64_t current = files_.segment_of(published);
+  write_marks();
+  publish_modes(current);
+  segments_.leave(current, files_.segment_of(committer_.durable()));
+}
+
+/// The group may read a segment once it is begun.
+void Preparer::publish_modes(std::uint64_t current) {
+  for (const auto& segment : segments_.between(0, current)) {
+    if (segment->published) continue;
+    segment->published = ::fchmod(segment->file.get(), 0640) == 0;
+  }
+}
+
+void Preparer::write_marks() {
+  std::vector<IndexMark> marks;
+  marks_.take(marks);
+  std::map<std::uint64_t, std::vector<IndexMark>> by_segment;
+  for (const IndexMark& mark : marks) by_segment[files_.segment_of(mark.position)].push_back(mark);
+  for (const auto& [number, its_marks] : by_segment) {
+    // A hint that cannot be written (a full disk) is a hint less.
+    static_cast<void>(append_index(files_, number, its_marks));
+  }
+}
+
+void Preparer::audit_one_index() {
+  const std::uint64_t number = to_audit_.back();
+  to_audit_.pop_back();
+  if (index_intact(files_, number)) return;
+  static_cast<void>(write_index(files_, number, collect_marks(files_, number)));
+}
+
+}  // namespace tailrace

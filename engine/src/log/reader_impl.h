@@ -1,0 +1,105 @@
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <optional>
+#include <vector>
+
+#include "log/control_file.h"
+#include "log/judge.h"
+#include "log/log_files.h"
+#include "log/parking.h"
+#include "log/segment_file.h"
+#include "log/walk.h"
+#include "tailrace/reader.h"
+
+namespace tailrace {
+
+/// A reader's place and how it is moved on.
+///
+/// Invariants:
+///  1. expected_ and position_ belong together: the frame at position_, once it is there, is the
+///  one
+///     expected.
+///  2. Frames below limit_ may be looked at without another look at `control`; limit_ never lies
+///     behind the end of the current segment.
+///  3. A batch that begins below trusted_ is complete: a live writer's `committed` covers it, or
+///     all of it has been walked over. Below crc_from_ checksums have been checked already.
+///  4. held_ keeps the current segment and the one before it mapped, no others.
+class Reader::Impl {
+ public:
+  Impl(LogFiles files, ControlFile control, const ReaderOptions& options);
+
+  [[nodiscard]] Outcome next(RecordView& out);
+  [[nodiscard]] Outcome next(RecordView& out, std::chrono::nanoseconds timeout);
+
+  [[nodiscard]] Result<Cursor> locate_start() const;
+  [[nodiscard]] Result<Cursor> locate_end() const;
+  [[nodiscard]] Result<Cursor> locate_sequence(Sequence sequence) const;
+  [[nodiscard]] Result<Cursor> locate_position(Position position) const;
+  [[nodiscard]] Result<Cursor> locate_time(std::int64_t timestamp_ns) const;
+  Result<void> move_to(const Result<Cursor>& cursor);
+
+  [[nodiscard]] const Error& error() const noexcept { return *error_; }
+  [[nodiscard]] Position position() const noexcept { return position_; }
+  [[nodiscard]] Sequence next_sequence() const noexcept { return expected_.sequence; }
+  [[nodiscard]] bool durable_known() const noexcept;
+  [[nodiscard]] const LogFiles& files() const noexcept { return files_; }
+
+  void stop() noexcept { stopped_.store(true, std::memory_order_relaxed); }
+
+ private:
+  /// What to do after a look that gave no record.
+  enum class Then : std::uint8_t { retry, end, gone, corrupt, closed };
+
+  // reader.cc: moving on.
+  [[nodiscard]] Then extend_limit();
+  [[nodiscard]] Then enter_segment();
+  [[nodiscard]] Then check_batch();
+  void deliver(const std::byte* frame, const FrameLook& look, RecordView& out) noexcept;
+  void adopt(SegmentFile segment);
+  void refresh(std::uint64_t generation);
+
+  // reader_doubt.cc: telling the end from damage.
+  [[nodiscard]] Then doubt(FrameState state, Position bad_position, Sequence bad_sequence);
+  [[nodiscard]] bool valid_now();
+  [[nodiscard]] bool must_be_valid();
+  [[nodiscard]] Then corrupt(FrameState state, Position bad_position, Sequence bad_sequence);
+  [[nodiscard]] Error not_found_error(const Cursor& found, std::string what) const;
+
+  // reader_seek.cc
+  [[nodiscard]] Position visible_end() const noexcept;
+  template <class Before>
+  [[nodiscard]] Result<SegmentFile> find_segment(Before before) const;
+  template <class Before, class Stop>
+  [[nodiscard]] Result<Cursor> find_in_segment(const SegmentFile& segment, Before before,
+                                               Stop stop) const;
+
+  // reader_wait.cc
+  [[nodiscard]] bool something_new() const noexcept;
+
+  LogFiles files_;
+  ControlFile control_file_;
+  ControlView control_;
+  ReaderOptions options_;
+
+  Position position_ = 0;
+  Position limit_ = 0;
+  Position trusted_ = 0;
+  Position crc_from_ = 0;
+  FrameExpected expected_{};
+  const std::byte* segment_ = nullptr;  // none: to be entered
+  Position segment_base_ = 0;
+  Position segment_end_ = 0;
+  Position readable_end_ = 0;  // before segment_end_ if the file is too short
+  std::uint64_t generation_ = 0;
+  std::atomic<bool> stopped_{false};
+  std::uint32_t idle_looks_ = 0;  // in a row that found nothing
+  Position checked_structure_at_ = kUnknown;
+
+  std::vector<SegmentFile> held_;
+  std::optional<Error> error_;
+  Parking parking_;
+};
+
+}  // namespace tailrace

@@ -1,0 +1,221 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "log/index.h"
+#include "log/reader_impl.h"
+
+namespace tailrace {
+namespace {
+
+/// Opens the segment if it is begun.
+std::optional<SegmentFile> begun_segment(const LogFiles& files, std::uint64_t number) {
+  auto segment = SegmentFile::open(files, number);
+  if (!segment || !segment->header) return {};
+  return std::move(*segment);
+}
+
+}  // namespace
+
+/// Where this reader's view of the log ends at the latest.
+Position Reader::Impl::visible_end() const noexcept {
+  if (options_.follow == Follow::committed) return kUnknown;
+  return control_file_.of_this_boot() ? control_.durable() : 0;
+}
+
+/// The last begun segment whose header `before` accepts. The binary search opens O(log segments)
+/// files; damaged ones are passed over, what they held is then missed by the walk that follows.
+/// An empty answer (no header): there is none.
+template <class Before>
+Result<SegmentFile> Reader::Impl::find_segment(Before before) const {
+  auto listed = files_.list_segments();
+  if (!listed) return fail(listed.error());
+  std::vector<std::uint64_t>& numbers = *listed;
+  const std::uint64_t first = files_.segment_of(control_.first_retained());
+  std::erase_if(numbers, [&](std::uint64_t number) { return number < first; });
+  SegmentFile found;
+  std::size_t low = 0;
+  std::size_t high = numbers.size();
+  while (low < high) {
+    const std::size_t middle = low + (high - low) / 2;
+    // A prepared or damaged one says nothing: its nearest readable predecessor speaks for it.
+    std::size_t speaker = middle;
+    auto segment = begun_segment(files_, numbers[speaker]);
+    while (!segment && speaker > low) segment = begun_segment(files_, numbers[--speaker]);
+    if (segment && !before(*segment->header)) {
+      high = speaker;
+    } else {
+      if (segment) found = std::move(*segment);
+      low = middle + 1;
+    }
+  }
+  return found;
+}
+
+/// Walks from the last index mark that `before` accepts until `stop(cursor)`, the end of what is
+/// visible, or the segment's end. Stops inside a batch if that is where it is told to.
+template <class Before, class Stop>
+Result<Cursor> Reader::Impl::find_in_segment(const SegmentFile& segment, Before before,
+                                             Stop stop) const {
+  const Cursor head = cursor_at(*segment.header);
+  const std::byte* const bytes = segment.mapping.data();
+  const std::uint64_t size = segment.mapping.size();
+  Cursor from = head;
+  if (const auto mark = find_mark(files_, segment.number, before)) {
+    // A hint is believed only if a valid unit begins where it points.
+    SegmentWalk probe(bytes, size, files_.meta, cursor_at(*mark));
+    if (probe.next() == FrameState::valid) from = cursor_at(*mark);
+  }
+  const Position visible = visible_end();
+  SegmentWalk walk(bytes, size, files_.meta, from);
+  for (;;) {
+    const Cursor unit = walk.at();
+    if (unit.position >= visible || stop(unit) || walk.next() != FrameState::valid) return unit;
+    if (walk.unit_records() > 1) {
+      // Frame by frame through a batch that has just been found whole.
+      Cursor cursor = unit;
+      while (cursor.position < walk.at().position) {
+        if (stop(cursor)) return cursor;
+        const FrameLook look =
+            check_frame(bytes + (cursor.position - files_.base_of(segment.number)),
+                        walk.at().position - cursor.position, cursor.position,
+                        {files_.crc_seed, cursor.sequence, cursor.epoch}, false);
+        cursor.position += frame_span(look.size);
+        cursor.timestamp_ns = look.timestamp_ns;
+        ++cursor.sequence;
+      }
+    }
+    if (walk.done()) return walk.at();
+  }
+}
+
+Result<Cursor> Reader::Impl::locate_start() const {
+  const std::uint64_t number = files_.segment_of(control_.first_retained());
+  if (const auto segment = begun_segment(files_, number)) return cursor_at(*segment->header);
+  // Not begun yet, or damaged: next() will tell.
+  Cursor start;
+  start.position = files_.base_of(number);
+  return start;
+}
+
+Result<Cursor> Reader::Impl::locate_end() const {
+  const Position visible = visible_end();
+  auto segment =
+      find_segment([&](const SegmentHeader& header) { return header.first_position <= visible; });
+  if (!segment) return fail(segment.error());
+  if (!segment->header) return locate_start();
+  return find_in_segment(
+      *segment, [&](const IndexMark& mark) { return mark.position <= visible; },
+      [](const Cursor&) { return false; });
+}
+
+/// Why a search that ended at `found` missed: the log ends there, or what follows is damaged.
+Error Reader::Impl::not_found_error(const Cursor& found, std::string what) const {
+  auto segments = files_.list_segments();
+  const bool damaged = segments && durable_floor(files_, control_, *segments) > found.position &&
+                       found.position < visible_end();
+  if (!damaged) return Error(errc::out_of_range, std::move(what)).path(files_.root.path());
+  return Error(errc::corrupt, "cannot be reached: data before it is damaged")
+      .path(files_.segments.path_of(files_.segment_name(files_.segment_of(found.position))))
+      .offset(found.position % files_.meta.segment_size_bytes)
+      .next(fmt::format("run: tailrace verify {}", files_.root.path()));
+}
+
+Result<Cursor> Reader::Impl::locate_sequence(Sequence sequence) const {
+  auto start = locate_start();
+  if (!start) return start;
+  if (sequence < start->sequence) {
+    if (sequence == 0) {
+      return fail(Error(errc::out_of_range, "sequences begin with 1").path(files_.root.path()));
+    }
+    return fail(Error(errc::gone,
+                      fmt::format("no longer retained: the first record is {}", start->sequence))
+                    .path(files_.root.path())
+                    .sequence(sequence));
+  }
+  auto segment =
+      find_segment([&](const SegmentHeader& header) { return header.first_sequence <= sequence; });
+  if (!segment) return fail(segment.error());
+  Cursor found = *start;
+  if (segment->header) {
+    auto in_segment = find_in_segment(
+        *segment, [&](const IndexMark& mark) { return mark.sequence <= sequence; },
+        [&](const Cursor& cursor) { return cursor.sequence == sequence; });
+    if (!in_segment) return in_segment;
+    found = *in_segment;
+  }
+  if (found.sequence != sequence) {
+    Error error = not_found_error(
+        found, fmt::format("beyond the end: the last record is {}", found.sequence - 1));
+    return fail(error.sequence(sequence));
+  }
+  return found;
+}
+
+Result<Cursor> Reader::Impl::locate_position(Position position) const {
+  if (position < control_.first_retained()) {
+    return fail(Error(errc::gone, "no longer retained").path(files_.root.path()).offset(position));
+  }
+  auto segment = find_segment([&](const SegmentHeader& header) {
+    return files_.base_of(header.segment_number) <= position;
+  });
+  if (!segment) return fail(segment.error());
+  Cursor found;
+  if (segment->header) {
+    found = cursor_at(*segment->header);
+    if (position == files_.base_of(segment->number)) return found;
+    if (position > found.position) {
+      auto in_segment = find_in_segment(
+          *segment, [&](const IndexMark& mark) { return mark.position <= position; },
+          [&](const Cursor& cursor) { return cursor.position >= position; });
+      if (!in_segment) return in_segment;
+      found = *in_segment;
+    }
+  }
+  if (found.position == position) return found;
+  // Past it: no frame begins there. Before it: the walk could not get so far.
+  const std::string what = "no record begins at this position";
+  if (found.position > position) {
+    return fail(Error(errc::out_of_range, what).path(files_.root.path()).offset(position));
+  }
+  return fail(not_found_error(found, fmt::format("position {}: {}", position, what)));
+}
+
+Result<Cursor> Reader::Impl::locate_time(std::int64_t timestamp_ns) const {
+  auto segment = find_segment([&](const SegmentHeader& header) {
+    return header.previous_last_timestamp_ns < timestamp_ns;
+  });
+  if (!segment) return fail(segment.error());
+  if (!segment->header) return locate_start();
+  const std::byte* const bytes = segment->mapping.data();
+  const Position base = files_.base_of(segment->number);
+  const auto late_enough = [&](const Cursor& cursor) {
+    if (cursor.position - base + kFrameHeaderBytes > segment->mapping.size()) return false;
+    const std::byte* const frame = bytes + (cursor.position - base);
+    return frame_size(frame) != 0 &&
+           load<std::int64_t>(frame + frame_offset::kTimestamp) >= timestamp_ns;
+  };
+  return find_in_segment(
+      *segment, [&](const IndexMark& mark) { return mark.timestamp_ns < timestamp_ns; },
+      late_enough);
+}
+
+/// Makes a place that was found the reader's own.
+Result<void> Reader::Impl::move_to(const Result<Cursor>& cursor) {
+  if (!cursor) return fail(cursor.error());
+  generation_ = control_.generation();
+  position_ = limit_ = cursor->position;
+  expected_.sequence = cursor->sequence;
+  expected_.epoch = cursor->epoch;
+  segment_ = nullptr;
+  segment_base_ = segment_end_ = readable_end_ = 0;
+  held_.clear();
+  checked_structure_at_ = kUnknown;
+  idle_looks_ = 0;
+  // A seek may end inside a batch; only whole ones are walked over.
+  trusted_ = position_ + 1;
+  crc_from_ = options_.check_crc ? 0 : kUnknown;
+  return {};
+}
+
+}  // namespace tailrace

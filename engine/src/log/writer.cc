@@ -1,0 +1,270 @@
+#include "tailrace/writer.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cassert>
+#include <cstring>
+
+#include "file/process.h"
+#include "file/wake_socket.h"
+#include "log/appender.h"
+#include "log/committer.h"
+#include "log/control_file.h"
+#include "log/fork_guard.h"
+#include "log/helper.h"
+#include "log/index.h"
+#include "log/preparer.h"
+#include "log/recovery.h"
+
+namespace tailrace {
+namespace {
+
+/// The lock, or who has it.
+Result<Fd> take_lock(const LogFiles& files, std::chrono::milliseconds timeout) {
+  const std::string path = files.root.path_of(file_name::kLock);
+  auto lock = files.open_owned(files.root, file_name::kLock, O_RDWR);
+  if (!lock) return fail(lock.error());
+  auto won = lock_file(lock->get(), timeout.count(), path);
+  if (!won) return fail(won.error());
+  if (*won) return std::move(*lock);
+  Error error(errc::locked, "another process writes this log");
+  error.path(files.root.path()).next("stop that process, or append through it");
+  error.pid(lock_holder(lock->get()));
+  return fail(std::move(error));
+}
+
+}  // namespace
+
+/// A writer in the order in which its parts are made; they go in the reverse order.
+class Writer::Impl : public ForkGuard {
+ public:
+  Impl(LogFiles log_files, Fd lock, ControlFile control, const WriterOptions& options)
+      : files_(std::move(log_files)),
+        lock_(std::move(lock)),
+        control_file_(std::move(control)),
+        control_(control_file_.view()),
+        committer_(
+            files_, segments_, control_, published_,
+            {options.sync, options.sync_interval, [this] { appender_.stop(Stop::poisoned); }}),
+        preparer_(files_, segments_, committer_, marks_, published_, options.populate_ahead_bytes),
+        appender_(files_, control_, committer_, preparer_, marks_, process_clock(), published_),
+        options_(options) {}
+
+  ~Impl() override { static_cast<void>(close()); }
+
+  Result<void> begin();
+  Result<void> close();
+  Result<void> sync(Position target, std::chrono::nanoseconds timeout);
+
+  void forked() noexcept override {
+    appender_.stop(Stop::forked);
+    // The lock belongs to the open file, which parent and child share: let the parent's death free
+    // it.
+    lock_.reset();
+  }
+  [[nodiscard]] bool is_forked() const noexcept { return appender_.stopped() == Stop::forked; }
+
+  Appender& appender() noexcept { return appender_; }
+  ControlView control() const noexcept { return control_; }
+  const LogFiles& files() const noexcept { return files_; }
+  Position published() const noexcept { return published_.load(std::memory_order_acquire); }
+  const Recovery& recovery() const noexcept { return recovery_; }
+  WriterStats stats() const noexcept {
+    return {preparer_.in_time(), preparer_.late(), committer_.commits()};
+  }
+
+ private:
+  Result<void> stand_at(const Recovered& recovered);
+  void announce(const Recovered& recovered);
+
+  LogFiles files_;
+  Fd lock_;
+  ControlFile control_file_;
+  ControlView control_;
+  LiveSegments segments_;
+  MarkQueue marks_;
+  alignas(64) std::atomic<Position> published_{0};  // the appender's, for the threads around it
+  Committer committer_;
+  Preparer preparer_;
+  Appender appender_;
+  std::optional<Helper> helper_;
+  WriterOptions options_;
+  Recovery recovery_;
+};
+
+Result<void> Writer::Impl::begin() {
+  auto recovered = recover(files_, control_file_);
+  if (!recovered) return fail(recovered.error());
+  recovery_ = recovered->report;
+  announce(*recovered);
+  if (auto done = stand_at(*recovered); !done) return done;
+  if (auto done = appender_.append_epoch_start(recovered->last_epoch + 1); !done) return done;
+  // The epoch is durable before its first record: a number of this epoch can never come again.
+  if (auto done = sync(appender_.end(), std::chrono::nanoseconds::max()); !done) return done;
+
+  Fd socket;
+  if (auto bound = bind_wake_socket(files_.root, file_name::kWake)) socket = std::move(*bound);
+  // Without a socket (file systems that have none) parked readers sleep in short naps.
+  helper_.emplace(files_, segments_, preparer_, control_, published_, options_.populate_ahead_bytes,
+                  std::move(socket));
+  control_.set_heartbeat_ns(Clock::boottime_ns());
+  control_.set_state(ControlState::running);  // SYNC writer-state
+  control_.set_generation(control_.generation() + 1);
+  helper_->start();
+  return {};
+}
+
+/// Says in `control` who writes and where the log stands; the generation is still odd.
+void Writer::Impl::announce(const Recovered& recovered) {
+  Control& control = control_.raw();
+  control_.set_state(ControlState::none);
+  std::memcpy(control.boot_id, this_boot().data(), sizeof control.boot_id);
+  control.pid = static_cast<std::uint32_t>(::getpid());
+  control.pid_start_time = process_start_time(::getpid());
+  control.epoch = recovered.last_epoch + 1;
+  control_.set_committed(recovered.end.position);
+  control_.set_durable(recovered.end.position);
+}
+
+Result<void> Writer::Impl::stand_at(const Recovered& recovered) {
+  const Cursor& end = recovered.end;
+  const std::uint64_t number = files_.segment_of(end.position);
+  const bool at_boundary = end.position % files_.meta.segment_size_bytes == 0;
+  if (!at_boundary) {
+    auto segment = open_live_segment(files_, number);
+    if (!segment) return fail(segment.error());
+    (*segment)->published = ::fchmod((*segment)->file.get(), 0640) == 0;
+    const std::uint64_t offset = end.position - files_.base_of(number);
+    if (auto done = (*segment)->mapping->populate(offset, offset + options_.populate_ahead_bytes,
+                                                  Access::write);
+        !done) {
+      return done;
+    }
+    segments_.add(*segment);
+    appender_.begin(end, (*segment)->mapping->data());
+    // What an earlier writer noted of this segment may speak of a tail that is gone.
+    static_cast<void>(write_index(files_, number, recovered.marks));
+  }
+  committer_.start();
+  preparer_.start(at_boundary ? number : number + 1);
+  return at_boundary ? appender_.begin_segment(end) : Result<void>{};
+}
+
+Result<void> Writer::Impl::sync(Position target, std::chrono::nanoseconds timeout) {
+  if (appender_.stopped() == Stop::forked || appender_.stopped() == Stop::closed) {
+    return fail(appender_.stop_error());
+  }
+  using Time = std::chrono::steady_clock;
+  const auto now = Time::now();
+  const auto deadline =
+      timeout >= Time::time_point::max() - now ? Time::time_point::max() : now + timeout;
+  return committer_.wait(target, deadline);
+}
+
+Result<void> Writer::Impl::close() {
+  if (appender_.stopped() == Stop::closed || is_forked()) return {};
+  appender_.abort_claim();
+  auto synced = helper_ ? sync(appender_.end(), std::chrono::nanoseconds::max()) : Result<void>{};
+  appender_.stop(Stop::closed);
+  if (helper_) helper_->stop();
+  preparer_.stop();
+  committer_.stop();
+  if (helper_) {
+    control_.raise_committed(appender_.end());
+    control_.set_state(ControlState::closed);
+    control_file_.flush();
+    wake_sleeper(control_);
+    files_.root.remove(file_name::kWake);
+  }
+  helper_.reset();
+  lock_.reset();
+  return synced;
+}
+
+Writer::Writer(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}
+Writer::Writer(Writer&&) noexcept = default;
+
+Writer& Writer::operator=(Writer&& other) noexcept {
+  if (this != &other) {
+    Writer gone(std::move(*this));
+    impl_ = std::move(other.impl_);
+  }
+  return *this;
+}
+
+Writer::~Writer() {
+  // In a forked child the threads are not there to be joined and the mappings not to be touched.
+  if (impl_ && impl_->is_forked()) static_cast<void>(impl_.release());
+}
+
+Result<Writer> Writer::open(const std::filesystem::path& path, const WriterOptions& options) {
+  auto files = LogFiles::open(path);
+  if (!files) return fail(files.error());
+  auto lock = take_lock(*files, options.lock_timeout);
+  if (!lock) return fail(lock.error());
+  auto control = ControlFile::open_or_remake(*files);
+  if (!control) return fail(control.error());
+  auto impl =
+      std::make_unique<Impl>(std::move(*files), std::move(*lock), std::move(*control), options);
+  if (auto begun = impl->begin(); !begun) return fail(begun.error());
+  return Writer(std::move(impl));
+}
+
+Result<Appended> Writer::append(Bytes payload, std::uint32_t type) {
+  return impl_->appender().append(payload, type);
+}
+Result<Appended> Writer::append(const RecordInput& record) {
+  return impl_->appender().append(record);
+}
+Result<AppendedBatch> Writer::append_batch(std::span<const RecordInput> records) {
+  return impl_->appender().append_batch(records);
+}
+Result<Claim> Writer::claim(std::size_t payload_bytes, const RecordInput& header) {
+  auto payload = impl_->appender().claim(payload_bytes, header);
+  if (!payload) return fail(std::move(payload.error()));
+  return Claim(&impl_->appender(), *payload);
+}
+
+Result<void> Writer::sync() {
+  return impl_->sync(impl_->appender().end(), std::chrono::nanoseconds::max());
+}
+Result<void> Writer::wait_durable(Position position, std::chrono::nanoseconds timeout) {
+  return impl_->sync(position + 1, timeout);  // ends of commits are ends of frames
+}
+Result<void> Writer::close() { return impl_->close(); }
+
+std::size_t Writer::max_payload_bytes() const noexcept {
+  return max_frame_size(impl_->files().meta.segment_size_bytes) - kFrameHeaderBytes;
+}
+Position Writer::committed() const noexcept { return impl_->published(); }
+Position Writer::durable() const noexcept {
+  return impl_->is_forked() ? 0 : impl_->control().durable();
+}
+Sequence Writer::last_sequence() const noexcept { return impl_->appender().last_sequence(); }
+Epoch Writer::epoch() const noexcept { return impl_->appender().epoch(); }
+const Recovery& Writer::recovery() const noexcept { return impl_->recovery(); }
+WriterStats Writer::stats() const noexcept { return impl_->stats(); }
+
+Claim::Claim(Claim&& other) noexcept
+    : appender_(std::exchange(other.appender_, nullptr)), payload_(other.payload_) {}
+Claim& Claim::operator=(Claim&& other) noexcept {
+  if (this != &other) {
+    abort();
+    appender_ = std::exchange(other.appender_, nullptr);
+    payload_ = other.payload_;
+  }
+  return *this;
+}
+Claim::~Claim() { abort(); }
+
+Result<Appended> Claim::commit(std::size_t payload_bytes) {
+  assert(appender_ != nullptr && payload_bytes <= payload_.size());
+  return std::exchange(appender_, nullptr)->commit_claim(payload_bytes);
+}
+void Claim::abort() noexcept {
+  if (appender_ != nullptr) std::exchange(appender_, nullptr)->abort_claim();
+}
+
+}  // namespace tailrace

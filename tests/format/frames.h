@@ -1,0 +1,72 @@
+#pragma once
+
+#include <cstring>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "format/frame.h"
+
+namespace tailrace::test {
+
+inline constexpr std::uint64_t kSalt = 0x0123456789abcdef;
+inline constexpr std::int64_t kTime = 0x0011223344556677;
+
+/// Zeros at an address as the log has them: a multiple of 32.
+class Room {
+ public:
+  explicit Room(std::size_t size_bytes) : units_(size_bytes / kFrameAlignment) {}
+  [[nodiscard]] std::byte* data() { return units_.front().bytes; }
+  [[nodiscard]] const std::byte* data() const { return units_.front().bytes; }
+  [[nodiscard]] std::size_t size() const { return units_.size() * kFrameAlignment; }
+
+ private:
+  struct alignas(kFrameAlignment) Unit {
+    std::byte bytes[kFrameAlignment] = {};
+  };
+  std::vector<Unit> units_;
+};
+
+/// A published frame, alone in the rest of its segment.
+struct Frame {
+  Room room;
+  std::uint32_t size;
+  Position position;
+  FrameHead head;
+  std::uint64_t salt = kSalt;
+
+  [[nodiscard]] Bytes bytes() const { return {room.data(), size}; }
+  [[nodiscard]] FrameExpected expected() const {
+    return {frame_crc_seed(salt), head.sequence, head.epoch};
+  }
+  [[nodiscard]] FrameLook look(const FrameExpected& what, bool check_crc = true) const {
+    return check_frame(room.data(), room.size(), position, what, check_crc);
+  }
+  [[nodiscard]] FrameLook look() const { return look(expected()); }
+  /// Makes the checksum right again after a change.
+  void sum_again() {
+    store(room.data() + frame_offset::kCrc,
+          frame_crc(room.data(), size, position, frame_crc_seed(salt)));
+  }
+};
+
+/// Writes a frame the way the appender does.
+inline Frame make_frame(FrameHead head, Position position,
+                        const std::vector<std::string_view>& keys, std::string_view payload,
+                        std::uint64_t salt = kSalt) {
+  std::uint64_t key_bytes = 0;
+  for (const std::string_view key : keys) key_bytes += key_entry_bytes(key.size());
+  const auto size = static_cast<std::uint32_t>(kFrameHeaderBytes + key_bytes + payload.size());
+  Frame frame{Room(frame_span(size)), size, position, head, salt};
+  std::byte* const at = frame.room.data();
+  frame.head.key_count = static_cast<std::uint8_t>(keys.size());
+  put_keys(at + kFrameHeaderBytes, keys);
+  std::uint32_t crc = put_head(at, frame.head, position, size, frame_crc_seed(salt));
+  crc = crc_bytes(crc, at + kFrameHeaderBytes, key_bytes);
+  crc = crc_copy(crc, at + kFrameHeaderBytes + key_bytes, as_bytes(payload).data(), payload.size());
+  put_crc(at, crc);
+  publish_frame(at, size);
+  return frame;
+}
+
+}  // namespace tailrace::test

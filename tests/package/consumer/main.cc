@@ -1,0 +1,5 @@
+#include <tailrace/version.h>
+
+#include <cstdio>
+
+int main() { std::puts(tailrace::version()); }

@@ -1,0 +1,95 @@
+#include "cli/acks.h"
+
+#include "cli/json_write.h"
+
+namespace tailrace::cli {
+namespace {
+
+// A message may quote a file name, and that may be any bytes.
+void write_message(Output& out, std::string_view message) {
+  if (is_utf8(message)) return write_string(out, message);
+  std::string plain(message);
+  for (char& c : plain) {
+    if (static_cast<unsigned char>(c) >= 0x80) c = '?';
+  }
+  write_string(out, plain);
+}
+
+}  // namespace
+
+void Acks::record(std::uint64_t line, const Appended& place) {
+  answer({line, Kind::record, {place.position, place.end, place.sequence, place.sequence}, {}, {}});
+}
+
+void Acks::batch(std::uint64_t line, const AppendedBatch& place) {
+  answer({line, Kind::batch, place, {}, {}});
+}
+
+void Acks::error(std::uint64_t line, std::string_view code, std::string_view message) {
+  answer({line, Kind::error, {}, std::string(code), std::string(message)});
+}
+
+void Acks::durable() {
+  for (const Answer& answer : waiting_) write(answer);
+  waiting_.clear();
+}
+
+void Acks::unknown(std::string_view message) {
+  for (Answer& answer : waiting_) {
+    if (answer.kind != Kind::error) {
+      answer.kind = Kind::unknown;
+      answer.message = message;
+    }
+    write(answer);
+  }
+  waiting_.clear();
+}
+
+void Acks::answer(Answer answer) {
+  const bool must_wait =
+      promise_ == Promise::durable && (answer.kind != Kind::error || !waiting_.empty());
+  if (must_wait) {
+    waiting_.push_back(std::move(answer));
+  } else {
+    write(answer);
+  }
+}
+
+void Acks::write(const Answer& answer) {
+  out_.put(R"({"line":)");
+  out_.put_number(answer.line);
+  switch (answer.kind) {
+    case Kind::record:
+      out_.put(R"(,"sequence":)");
+      out_.put_number(answer.place.first_sequence);
+      break;
+    case Kind::batch:
+      out_.put(R"(,"first_sequence":)");
+      out_.put_number(answer.place.first_sequence);
+      out_.put(R"(,"last_sequence":)");
+      out_.put_number(answer.place.last_sequence);
+      out_.put(R"(,"count":)");
+      out_.put_number(answer.place.last_sequence - answer.place.first_sequence + 1);
+      break;
+    case Kind::error:
+      out_.put(R"(,"error":)");
+      write_string(out_, answer.code);
+      out_.put(R"(,"message":)");
+      write_message(out_, answer.message);
+      break;
+    case Kind::unknown:
+      out_.put(R"(,"unknown":)");
+      write_message(out_, answer.message);
+      break;
+  }
+  if (answer.kind == Kind::record || answer.kind == Kind::batch) {
+    out_.put(R"(,"epoch":)");
+    out_.put_number(epoch_);
+    out_.put(R"(,"position":")");
+    out_.put_number(answer.place.position);
+    out_.put(promise_ == Promise::durable ? R"(","durable":true)" : R"(","durable":false)");
+  }
+  out_.put("}\n");
+}
+
+}  // namespace tailrace::cli

@@ -1,0 +1,57 @@
+#pragma once
+
+#include <tailrace/writer.h>
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cli/output.h"
+
+namespace tailrace::cli {
+
+/// The answers of `append --acks`: one JSON line for each line of input, in order.
+/// Format: docs/cli.md#acknowledgements
+///
+/// Answers that promise durability wait until durable() or unknown() is called, and all behind
+/// them wait too.
+class Acks {
+ public:
+  enum class Promise : std::uint8_t { committed, durable };
+  Acks(int descriptor, Promise promise, Epoch epoch)
+      : out_(descriptor), promise_(promise), epoch_(epoch) {}
+
+  void record(std::uint64_t line, const Appended& place);
+  void batch(std::uint64_t line, const AppendedBatch& place);
+  void error(std::uint64_t line, std::string_view code, std::string_view message);
+
+  /// Everything appended so far is durable.
+  void durable();
+  /// Nobody can tell whether what waits is durable, because of this.
+  void unknown(std::string_view message);
+
+  [[nodiscard]] std::size_t waiting() const noexcept { return waiting_.size(); }
+  bool flush() { return out_.flush(); }
+  [[nodiscard]] const Output& output() const noexcept { return out_; }
+
+ private:
+  enum class Kind : std::uint8_t { record, batch, error, unknown };
+  struct Answer {
+    std::uint64_t line = 0;
+    Kind kind = Kind::record;
+    AppendedBatch place;
+    std::string code;
+    std::string message;
+  };
+
+  void answer(Answer answer);
+  void write(const Answer& answer);
+
+  Output out_;
+  Promise promise_;
+  Epoch epoch_;
+  std::vector<Answer> waiting_;
+};
+
+}  // namespace tailrace::cli

@@ -1,0 +1,97 @@
+#include <tailrace/writer.h>
+#include <unistd.h>
+
+#include <memory>
+
+#include "cli/appender.h"
+#include "cli/command.h"
+#include "cli/flags.h"
+#include "cli/keys.h"
+#include "cli/parse.h"
+#include "cli/report.h"
+
+namespace tailrace::cli {
+namespace {
+
+constexpr const char* kExamples = R"(Examples:
+  echo hello | tailrace append events
+  tailrace append events --key-field origin < flights.jsonl
+  find . -type f -print0 | tailrace append events -z --type 7 --key inventory
+  echo '{"data":"hello","keys":["user:alice"]}' | tailrace append events --jsonl --acks --durable)";
+
+std::optional<std::string> parse_key(std::string_view text) {
+  if (what_is_wrong_with_key(text)) return std::nullopt;
+  return std::string(text);
+}
+
+struct Append {
+  std::string log;
+  AppendOptions options;
+  bool nul = false, length_prefix = false, keep_time = false;
+
+  Exit operator()() {
+    options.framing = nul ? Framing::nul : length_prefix ? Framing::length_prefix : Framing::lines;
+    if (keep_time) options.requests.time = RequestReader::Time::keep;
+    auto writer = Writer::open(log);
+    if (!writer) return give_up("append", writer.error());
+    report_recovery(writer->recovery());
+    const Exit exit = Appender(*writer, options).run();
+    const auto closed = writer->close();
+    // After a first failure the second says nothing new.
+    return closed || exit == Exit::failure ? exit : give_up("append", closed.error());
+  }
+
+  void report_recovery(const Recovery& recovery) const {
+    if (recovery.torn_bytes > 0) {
+      complain("append",
+               "{}: cut an unfinished tail: {} after sequence {} ({} whole records of unfinished "
+               "batches), saved as {}",
+               log, format_size(recovery.torn_bytes), recovery.last_sequence, recovery.torn_records,
+               recovery.saved_as);
+    }
+    if (recovery.lost_committed_bytes > 0) {
+      complain("append",
+               "{}: lost {} that had been committed but were not durable, after sequence {}", log,
+               format_size(recovery.lost_committed_bytes), recovery.last_sequence);
+    }
+  }
+};
+
+}  // namespace
+
+void add_append(CLI::App& app, Run& run) {
+  auto& sub = *app.add_subcommand("append", "Append records from stdin")->footer(kExamples);
+  const auto append = std::make_shared<Append>();
+  auto& options = append->options;
+  auto& requests = options.requests;
+  add_log(sub, append->log);
+
+  auto* const nul = sub.add_flag("-z", append->nul, "records end with a NUL byte, not a newline");
+  auto* const length = sub.add_flag("--length-prefix", append->length_prefix,
+                                    "before each record its length: u32, little endian");
+  auto* const jsonl =
+      sub.add_flag("--jsonl", requests.jsonl, "each line is a JSON record or batch");
+  nul->excludes(length)->excludes(jsonl);
+  length->excludes(jsonl);
+
+  add_value(sub, "--type", requests.type, parse_type,
+            {"N", "a number from 0 to 4294967295", "type of the records (0)"})
+      ->excludes(jsonl);
+  add_values(sub, "--key", requests.keys, parse_key,
+             {"K", "a key of 1 to 65535 bytes", "key of the records (repeatable)"})
+      ->excludes(jsonl);
+  add_values(sub, "--key-field", requests.key_fields, parse_text,
+             {"F", "a field", "the value of this field of the JSON payload is a key (repeatable)"})
+      ->excludes(jsonl);
+
+  sub.add_flag("--keep-time", append->keep_time,
+               "take the timestamps of the records, where they do not fall")
+      ->needs(jsonl);
+  sub.add_flag("--durable", options.durable,
+               "records are to survive a power cut before the answer");
+  sub.add_flag("--acks", options.acks, "answer each line with a JSON line on stdout");
+  sub.add_flag("--skip-invalid", options.skip_invalid, "count malformed records and go on");
+  sub.callback([&run, append] { run = [append] { return (*append)(); }; });
+}
+
+}  // namespace tailrace::cli

@@ -1,0 +1,168 @@
+#include "cli/appender.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <limits>
+#include <system_error>
+
+#include "cli/report.h"
+#include "cli/signals.h"
+
+namespace tailrace::cli {
+namespace {
+
+// A group of lines that one sync serves takes no longer than this to gather, and no more answers.
+constexpr auto kGatherTime = std::chrono::milliseconds(1);
+constexpr std::size_t kGatherAnswers = 65536;
+
+// The longest line of --jsonl that can make sense. A payload byte takes up to 6 characters, and a
+// batch of tiny records up to 8 times their frames; simdjson reads lines up to 4 GiB.
+std::size_t max_json_bytes(std::size_t max_payload_bytes) {
+  constexpr std::size_t kSimdjsonBytes =
+      std::numeric_limits<std::uint32_t>::max() - simdjson::SIMDJSON_PADDING;
+  return std::min(8 * max_payload_bytes, kSimdjsonBytes);
+}
+
+std::size_t max_frame_bytes(const Writer& writer, const AppendOptions& options) {
+  const std::size_t max_payload_bytes = writer.max_payload_bytes();
+  return options.requests.jsonl ? max_json_bytes(max_payload_bytes) : max_payload_bytes;
+}
+
+}  // namespace
+
+Appender::Appender(Writer& writer, const AppendOptions& options)
+    : writer_(writer),
+      options_(options),
+      input_(STDIN_FILENO, options.framing, max_frame_bytes(writer, options)),
+      requests_(options.requests),
+      acks_(STDOUT_FILENO, options.durable ? Acks::Promise::durable : Acks::Promise::committed,
+            writer.epoch()) {}
+
+Exit Appender::run() {
+  for (;;) {
+    group_start_ = std::chrono::steady_clock::now();
+    do {
+      if (take_all() == Next::stop) return finish();
+    } while (may_gather_more() && input_.fill() == Filled::data);
+    if (!settle()) return finish();
+    switch (input_.fill()) {
+      case Filled::data:
+      case Filled::end: break;
+      case Filled::stopped: return finish();
+      case Filled::failed:
+        complain("append", "stdin: {}", std::generic_category().message(input_.error()));
+        exit_ = Exit::failure;
+        return finish();
+    }
+  }
+}
+
+// Everything that is at hand.
+Appender::Next Appender::take_all() {
+  for (;;) {
+    std::string_view frame;
+    const Got got = input_.next(frame);
+    if (got == Got::nothing) return Next::go_on;
+    if (got == Got::end || take(got, frame) == Next::stop) return Next::stop;
+    if (acks_.waiting() >= kGatherAnswers && !settle()) return Next::stop;
+  }
+}
+
+Appender::Next Appender::take(Got got, std::string_view frame) {
+  ++line_;
+  if (got == Got::truncated) return invalid("the input ends before the record does");
+  if (got == Got::too_large) {
+    const char* const what =
+        options_.requests.jsonl ? "a line of more than {} bytes" : "a record of more than {} bytes";
+    return refused(Error(errc::too_large,
+                         fmt::format(fmt::runtime(what), max_frame_bytes(writer_, options_))));
+  }
+  return append(frame);
+}
+
+Appender::Next Appender::append(std::string_view frame) {
+  const auto request = requests_.read(frame);
+  if (!request) return invalid(request.error());
+  if (request->batch) {
+    const auto place = writer_.append_batch(request->records);
+    if (!place) return refused(place.error());
+    if (options_.acks) acks_.batch(line_, *place);
+  } else {
+    const auto place = writer_.append(request->records.front());
+    if (!place) return refused(place.error());
+    if (options_.acks) acks_.record(line_, *place);
+  }
+  ++appended_;
+  unsynced_ = true;
+  return Next::go_on;
+}
+
+Appender::Next Appender::invalid(std::string_view what) {
+  if (options_.acks) acks_.error(line_, "invalid", what);
+  if (!options_.skip_invalid) return stop(what, Exit::failure);
+  if (skipped_++ == 0) first_skipped_ = fmt::format("{}: {}", place(), what);
+  return Next::go_on;
+}
+
+Appender::Next Appender::refused(const Error& error) {
+  if (error.code() == errc::invalid_argument) return invalid(error.message());
+  if (options_.acks) acks_.error(line_, to_string(error.code()), error.message());
+  // Too large is a matter of this line only; after all else the next line would fare no better.
+  if (options_.acks && error.code() == errc::too_large) return Next::go_on;
+  return stop(error.message(), exit_for(error.code()));
+}
+
+Appender::Next Appender::stop(std::string_view what, Exit exit) {
+  complain("append", "{}: {} (lines appended before it: {})", place(), what, appended_);
+  exit_ = exit;
+  return Next::stop;
+}
+
+// Whether to read on before what was appended is made durable. Without answers to give, sync only
+// when there is nothing else to do; the writer's own thread sees to the rest.
+bool Appender::may_gather_more() {
+  if (!options_.durable || !unsynced_ || !input_.ready()) return false;
+  return !options_.acks || std::chrono::steady_clock::now() - group_start_ < kGatherTime;
+}
+
+bool Appender::settle() {
+  if (options_.durable && unsynced_) {
+    unsynced_ = false;
+    if (const auto synced = writer_.sync(); !synced) {
+      acks_.unknown(synced.error().message());
+      acks_.flush();
+      if (exit_ == Exit::ok) exit_ = give_up("append", synced.error());
+      return false;
+    }
+  }
+  acks_.durable();
+  return acks_.flush();
+}
+
+Exit Appender::finish() {
+  const bool interrupted = stop_requested();
+  if (settle(); !acks_.output().ok() && acks_.output().error() != EINTR && exit_ == Exit::ok) {
+    complain("append", "stdout: {}; lines appended: {}, not all of them answered",
+             std::generic_category().message(acks_.output().error()), appended_);
+    exit_ = Exit::failure;
+  }
+  if (skipped_ > 0) {
+    complain("append", "malformed and skipped: {}; the first is {}", skipped_, first_skipped_);
+  }
+  if (!interrupted || exit_ != Exit::ok) return exit_;
+  if (input_.unfinished_bytes() > 0) {
+    complain("append", "interrupted in the middle of a line: its {} bytes were not appended",
+             input_.unfinished_bytes());
+  }
+  return Exit::interrupted;
+}
+
+std::string Appender::place() const {
+  const bool lines = options_.framing == Framing::lines;
+  return fmt::format("stdin, {} {}", lines ? "line" : "record", line_);
+}
+
+}  // namespace tailrace::cli

@@ -1,0 +1,67 @@
+#pragma once
+
+#include <tailrace/writer.h>
+
+#include <chrono>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "cli/acks.h"
+#include "cli/exit_codes.h"
+#include "cli/input.h"
+#include "cli/requests.h"
+
+namespace tailrace::cli {
+
+struct AppendOptions {
+  Framing framing = Framing::lines;
+  RequestOptions requests;
+  bool durable = false;
+  bool acks = false;
+  bool skip_invalid = false;
+};
+
+/// Carries stdin into a log.
+///
+/// The rule of its rhythm: take what is at hand, append it, and before waiting for more make it
+/// durable (if asked to) and answer. So a lone line is answered at once, and under load one sync
+/// serves many lines.
+class Appender {
+ public:
+  Appender(Writer& writer, const AppendOptions& options);
+
+  [[nodiscard]] Exit run();
+
+ private:
+  /// What a frame of input means for the stream.
+  enum class Next : std::uint8_t { go_on, stop };
+
+  Next take_all();
+  Next take(Got got, std::string_view frame);
+  Next append(std::string_view frame);
+  Next invalid(std::string_view what);
+  Next refused(const Error& error);
+  Next stop(std::string_view what, Exit exit);
+
+  [[nodiscard]] bool may_gather_more();
+  bool settle();
+  [[nodiscard]] Exit finish();
+  [[nodiscard]] std::string place() const;
+
+  Writer& writer_;
+  const AppendOptions& options_;
+  Input input_;
+  Requests requests_;
+  Acks acks_;
+
+  std::uint64_t line_ = 0;      // of the frame at hand, from 1
+  std::uint64_t appended_ = 0;  // lines, not records
+  std::uint64_t skipped_ = 0;
+  std::string first_skipped_;
+  bool unsynced_ = false;  // there is something that sync() has to make durable
+  std::chrono::steady_clock::time_point group_start_;
+  Exit exit_ = Exit::ok;
+};
+
+}  // namespace tailrace::cli

@@ -1,0 +1,20 @@
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+
+#include "cli/exit_codes.h"
+
+namespace tailrace::cli {
+
+/// What the command line asks for; set while it is parsed, called afterwards.
+using Run = std::function<Exit()>;
+
+/// Each adds its subcommand to the application. One file per subcommand.
+void add_create(CLI::App& app, Run& run);
+void add_append(CLI::App& app, Run& run);
+void add_read(CLI::App& app, Run& run);
+void add_info(CLI::App& app, Run& run);
+void add_verify(CLI::App& app, Run& run);
+
+}  // namespace tailrace::cli

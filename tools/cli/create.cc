@@ -1,0 +1,47 @@
+#include <tailrace/log.h>
+
+#include <bit>
+#include <memory>
+
+#include "cli/command.h"
+#include "cli/flags.h"
+#include "cli/parse.h"
+#include "cli/report.h"
+
+namespace tailrace::cli {
+namespace {
+
+constexpr const char* kExamples = R"(Examples:
+  tailrace create events
+  tailrace create events --segment-size 1GiB)";
+
+std::optional<std::uint64_t> parse_segment_size(std::string_view text) {
+  const auto size = parse_size(text);
+  if (!size || !std::has_single_bit(*size)) return std::nullopt;
+  if (*size < kMinSegmentSizeBytes || *size > kMaxSegmentSizeBytes) return std::nullopt;
+  return size;
+}
+
+struct Create {
+  std::string log;
+  CreateOptions options;
+
+  Exit operator()() const {
+    const auto created = create_log(log, options);
+    return created ? Exit::ok : give_up("create", created.error());
+  }
+};
+
+}  // namespace
+
+void add_create(CLI::App& app, Run& run) {
+  auto& sub = *app.add_subcommand("create", "Make a new, empty log")->footer(kExamples);
+  const auto create = std::make_shared<Create>();
+  add_log(sub, create->log);
+  add_value(sub, "--segment-size", create->options.segment_size_bytes, parse_segment_size,
+            {"SIZE", "a power of two from 1MiB to 2GiB",
+             "size of each file of the log: a power of two, 1MiB to 2GiB (64MiB)"});
+  sub.callback([&run, create] { run = [create] { return (*create)(); }; });
+}
+
+}  // namespace tailrace::cli

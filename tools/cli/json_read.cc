@@ -1,0 +1,256 @@
+#include "cli/json_read.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <utility>
+
+#include "cli/base64.h"
+#include "cli/keys.h"
+#include "cli/parse.h"
+
+namespace tailrace::cli {
+namespace {
+
+namespace dom = simdjson::dom;
+
+tl::unexpected<Complaint> complaint(Complaint what) {
+  return tl::unexpected<Complaint>(std::move(what));
+}
+
+template <class... Args>
+tl::unexpected<Complaint> complaint(fmt::format_string<Args...> format, Args&&... args) {
+  return complaint(fmt::format(format, std::forward<Args>(args)...));
+}
+
+// simdjson says what is wrong but not where; a second, slower look at the line does.
+std::string invalid_json(std::string_view line, simdjson::error_code error) {
+  if (line.find_first_not_of(" \t\r") == std::string_view::npos) return "blank, not a JSON object";
+  std::string where;
+  try {
+    [[maybe_unused]] const auto parsed = nlohmann::json::parse(line);
+  } catch (const nlohmann::json::parse_error& place) {
+    where = fmt::format(" at byte {}", place.byte);
+  } catch (const nlohmann::json::exception&) {
+    where.clear();  // a number out of range and the like: simdjson's word must do
+  }
+  return fmt::format("invalid JSON{}: {}", where, simdjson::error_message(error));
+}
+
+tl::expected<dom::object, Complaint> parse_object(dom::parser& parser, std::string_view text) {
+  dom::element root;
+  if (const auto error = parser.parse(text.data(), text.size(), false).get(root)) {
+    return complaint(invalid_json(text, error));
+  }
+  dom::object object;
+  if (root.get(object) != simdjson::SUCCESS) return complaint(Complaint("not a JSON object"));
+  return object;
+}
+
+enum class Field : std::uint8_t {
+  type,
+  keys,
+  encoding,
+  data,
+  timestamp_ns,
+  sequence,
+  epoch,
+  position,
+  size
+};
+
+struct FieldName {
+  std::string_view name;
+  Field field;
+};
+constexpr std::array kFields = {
+    FieldName{"type", Field::type},         FieldName{"keys", Field::keys},
+    FieldName{"encoding", Field::encoding}, FieldName{"data", Field::data},
+    FieldName{"sequence", Field::sequence}, FieldName{"timestamp_ns", Field::timestamp_ns},
+    FieldName{"position", Field::position}, FieldName{"epoch", Field::epoch},
+    FieldName{"size", Field::size},
+};
+// Fields of later format versions: known, so that the answer can say why not.
+constexpr std::array<std::string_view, 3> kNotYet = {"expect", "event_id", "release"};
+
+Complaint unknown_field(std::string_view name) {
+  if (std::find(kNotYet.begin(), kNotYet.end(), name) != kNotYet.end()) {
+    return fmt::format("field \"{}\": not supported by format version 0", name);
+  }
+  return fmt::format("unknown field \"{}\"", name);
+}
+
+const FieldName* find_field(std::string_view name) {
+  const auto* found = std::find_if(kFields.begin(), kFields.end(),
+                                   [&](const FieldName& known) { return known.name == name; });
+  return found == kFields.end() ? nullptr : found;
+}
+
+}  // namespace
+
+tl::expected<Request, Complaint> RequestReader::read(std::string_view line) {
+  records_.clear();
+  keys_.clear();
+  key_counts_.clear();
+  decoded_size_ = 0;
+  if (decoded_.size() < line.size()) decoded_.resize(line.size());
+
+  const auto object = parse_object(parser_, line);
+  if (!object) return tl::unexpected(object.error());
+  const bool batch = object->at_key("batch").error() == simdjson::SUCCESS;
+  if (const auto checked = batch ? read_batch(*object) : read_record(*object); !checked) {
+    return tl::unexpected(checked.error());
+  }
+  // Only now do the keys lie still.
+  std::span<const std::string_view> keys = keys_;
+  for (std::size_t i = 0; i < records_.size(); ++i) {
+    records_[i].keys = keys.first(key_counts_[i]);
+    keys = keys.subspan(key_counts_[i]);
+  }
+  return Request{batch, records_};
+}
+
+RequestReader::Checked RequestReader::read_batch(Object line) {
+  for (const auto [name, value] : line) {
+    if (name != "batch") return complaint("beside \"batch\": {}", unknown_field(name));
+    dom::array elements;
+    if (!records_.empty()) return complaint(Complaint("field \"batch\" given twice"));
+    if (value.get(elements)) return complaint(Complaint("\"batch\" must be an array"));
+    for (const Element element : elements) {
+      dom::object object;
+      const std::size_t number = records_.size() + 1;
+      if (element.get(object)) return complaint("record {} of the batch: not an object", number);
+      if (const auto checked = read_record(object); !checked) {
+        return complaint("record {} of the batch: {}", number, checked.error());
+      }
+    }
+    if (records_.empty()) return complaint(Complaint("an empty batch"));
+  }
+  return {};
+}
+
+RequestReader::Checked RequestReader::read_record(Object object) {
+  RecordInput record;
+  std::string_view data, encoding = "utf8";
+  std::uint32_t seen = 0;
+  key_counts_.push_back(0);
+  for (const auto [name, value] : object) {
+    const FieldName* const known = find_field(name);
+    if (known == nullptr) return complaint(unknown_field(name));
+    const std::uint32_t bit = std::uint32_t{1} << static_cast<unsigned>(known->field);
+    if ((seen & bit) != 0) return complaint("field \"{}\" given twice", name);
+    seen |= bit;
+    switch (known->field) {
+      case Field::type: {
+        std::uint64_t type = 0;
+        if (value.get(type) || type > std::numeric_limits<std::uint32_t>::max()) {
+          return complaint(Complaint("\"type\" must be an integer from 0 to 4294967295"));
+        }
+        record.type = static_cast<std::uint32_t>(type);
+        break;
+      }
+      case Field::keys:
+        if (auto checked = read_keys(value); !checked) return checked;
+        break;
+      case Field::encoding:
+        if (value.get(encoding)) return complaint(Complaint("\"encoding\" must be a string"));
+        break;
+      case Field::data:
+        if (value.get(data)) return complaint(Complaint("\"data\" must be a string"));
+        break;
+      case Field::timestamp_ns:
+        if (time_ == Time::keep) {
+          const auto timestamp_ns = read_time(value);
+          if (!timestamp_ns) return tl::unexpected(timestamp_ns.error());
+          record.timestamp_ns = *timestamp_ns;
+        }
+        break;
+      case Field::sequence:
+      case Field::epoch:
+      case Field::position:
+      case Field::size: break;  // the log decides on these anew
+    }
+  }
+  if (encoding == "base64") {
+    const auto decoded = decode(data);
+    if (!decoded) return complaint(Complaint("\"data\" is not base64"));
+    data = *decoded;
+  } else if (encoding != "utf8") {
+    return complaint("\"encoding\" must be \"utf8\" or \"base64\", not \"{}\"", encoding);
+  }
+  record.payload = as_bytes(data);
+  records_.push_back(record);
+  return {};
+}
+
+RequestReader::Checked RequestReader::read_keys(Element list) {
+  dom::array elements;
+  if (list.get(elements)) return complaint(Complaint("\"keys\" must be an array"));
+  const std::size_t first = keys_.size();
+  for (const Element element : elements) {
+    const auto key = read_key(element);
+    if (!key) return tl::unexpected(key.error());
+    if (const auto wrong = what_is_wrong_with_key(*key)) return complaint(*wrong);
+    keys_.push_back(*key);
+  }
+  const std::size_t count = keys_.size() - first;
+  if (count > kMaxKeys) return complaint("{} keys; {} is the most", count, kMaxKeys);
+  key_counts_.back() = count;
+  return {};
+}
+
+tl::expected<std::string_view, Complaint> RequestReader::read_key(Element element) {
+  std::string_view text;
+  if (!element.get(text)) return text;
+  dom::object object;
+  if (!element.get(object) && object.size() == 1 && !object.at_key("base64").get(text)) {
+    if (const auto decoded = decode(text)) return *decoded;
+    return complaint(Complaint("a key is not base64"));
+  }
+  return complaint(Complaint("a key must be a string or {\"base64\":\"...\"}"));
+}
+
+tl::expected<std::int64_t, Complaint> RequestReader::read_time(Element element) const {
+  std::string_view text;
+  std::uint64_t number = 0;
+  if (!element.get(text)) number = parse_number(text).value_or(0);
+  if (element.is_uint64()) number = element.get_uint64();
+  if (number == 0 || number > std::numeric_limits<std::int64_t>::max()) {
+    return complaint(Complaint("\"timestamp_ns\" must be nanoseconds after 1970"));
+  }
+  return static_cast<std::int64_t>(number);
+}
+
+std::optional<std::string_view> RequestReader::decode(std::string_view base64) {
+  // Decoded bytes are fewer than base64's, and those are part of the line: the room is enough.
+  char* const at = decoded_.data() + decoded_size_;
+  const auto size = decode_base64(base64, at);
+  if (!size) return std::nullopt;
+  decoded_size_ += *size;
+  return std::string_view(at, *size);
+}
+
+tl::expected<std::string, Complaint> FieldReader::read(std::string_view payload,
+                                                       std::string_view field) {
+  const auto object = parse_object(parser_, payload);
+  if (!object) return tl::unexpected(object.error());
+  dom::element value;
+  if (object->at_key(field).get(value)) return complaint("no field \"{}\"", field);
+  switch (value.type()) {
+    case dom::element_type::STRING: return std::string(std::string_view(value));
+    case dom::element_type::INT64: return fmt::format("{}", std::int64_t(value));
+    case dom::element_type::UINT64: return fmt::format("{}", std::uint64_t(value));
+    case dom::element_type::DOUBLE: return fmt::format("{}", double(value));
+    case dom::element_type::BOOL: return std::string(bool(value) ? "true" : "false");
+    case dom::element_type::ARRAY:
+    case dom::element_type::OBJECT:
+    case dom::element_type::NULL_VALUE: break;
+  }
+  return complaint("field \"{}\" is neither string, number nor bool", field);
+}
+
+}  // namespace tailrace::cli
