@@ -90,9 +90,15 @@ inline std::vector<std::string> differences(const Files& a, const Files& b) {
   return names;
 }
 
+/// Directories and regular files: the socket of a dead writer cannot be copied.
 inline void copy_log(const std::filesystem::path& from, const std::filesystem::path& to) {
   std::filesystem::remove_all(to);
-  std::filesystem::copy(from, to, std::filesystem::copy_options::recursive);
+  std::filesystem::create_directory(to);
+  for (const auto& entry : std::filesystem::recursive_directory_iterator(from)) {
+    const auto target = to / entry.path().lexically_relative(from);
+    if (entry.is_directory()) std::filesystem::create_directory(target);
+    if (entry.is_regular_file()) std::filesystem::copy_file(entry.path(), target);
+  }
 }
 
 template <class T>
@@ -178,8 +184,8 @@ template <class T>
 class SharedWithChildren {
  public:
   SharedWithChildren() {
-    void* const at = ::mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE,
-                            MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    void* const at =
+        ::mmap(nullptr, sizeof(T), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     if (at == MAP_FAILED) std::abort();
     value_ = new (at) T{};
   }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <cstdint>
 #include <string>
 
@@ -37,7 +38,7 @@ inline std::string mebibytes(std::uint64_t bytes) {
 /// Events per second: "150,012/s", "3.21 million/s".
 inline std::string rate(double per_second) {
   if (per_second >= 1e6) return fmt::format("{:.2f} million/s", per_second / 1e6);
-  return grouped(static_cast<std::uint64_t>(per_second + 0.5)) + "/s";
+  return grouped(static_cast<std::uint64_t>(std::llround(per_second))) + "/s";
 }
 
 }  // namespace demo

@@ -41,6 +41,13 @@ inline constexpr std::size_t kLongCrcBytes = 256;
   if (size_bytes >= kLongCrcBytes) return crc_long(crc, data, size_bytes);
   const auto* at = static_cast<const std::byte*>(data);
   std::uint64_t wide = crc;
+  // Four words a round: short frames are bound by the number of instructions, not by the chain.
+  for (; size_bytes >= 32; size_bytes -= 32, at += 32) {
+    wide = arch::crc_u64(wide, load<std::uint64_t>(at));
+    wide = arch::crc_u64(wide, load<std::uint64_t>(at + 8));
+    wide = arch::crc_u64(wide, load<std::uint64_t>(at + 16));
+    wide = arch::crc_u64(wide, load<std::uint64_t>(at + 24));
+  }
   for (; size_bytes >= 8; size_bytes -= 8, at += 8) {
     wide = arch::crc_u64(wide, load<std::uint64_t>(at));
   }
@@ -57,11 +64,18 @@ inline constexpr std::size_t kLongCrcBytes = 256;
     return crc_long(crc, to, size_bytes);
   }
   std::uint64_t wide = crc;
-  for (; size_bytes >= 8; size_bytes -= 8, from += 8, to += 8) {
-    const auto word = load<std::uint64_t>(from);
-    store(to, word);
+  const auto step = [&](std::size_t offset) {
+    const auto word = load<std::uint64_t>(from + offset);
+    store(to + offset, word);
     wide = arch::crc_u64(wide, word);
+  };
+  for (; size_bytes >= 32; size_bytes -= 32, from += 32, to += 32) {
+    step(0);
+    step(8);
+    step(16);
+    step(24);
   }
+  for (; size_bytes >= 8; size_bytes -= 8, from += 8, to += 8) step(0);
   auto narrow = static_cast<std::uint32_t>(wide);
   if ((size_bytes & 4) != 0) {
     const auto word = load<std::uint32_t>(from);

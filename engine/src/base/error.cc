@@ -89,7 +89,7 @@ std::string Error::message() const {
   std::string text = what();
   if (os_error() != 0) text += ": " + std::generic_category().message(os_error());
   std::string place;
-  const auto add = [&place](std::string part) {
+  const auto add = [&place](const std::string& part) {
     if (!place.empty()) place += ", ";
     place += part;
   };

@@ -68,7 +68,6 @@ void release_pages(std::byte* data, std::size_t size_bytes) {
   }
 }
 #else
-std::byte* (*const acquire_pages)(int, std::size_t, Access) = map_pages;
 void release_pages(std::byte* data, std::size_t size_bytes) { ::munmap(data, size_bytes); }
 #endif
 
@@ -90,7 +89,7 @@ Result<Mapping> Mapping::map(int fd, std::size_t size_bytes, Access access,
   static_cast<void>(access);
   mapping.data_ = acquire_pages(fd, size_bytes);
 #else
-  mapping.data_ = acquire_pages(fd, size_bytes, access);
+  mapping.data_ = map_pages(fd, size_bytes, access);
 #endif
   if (mapping.data_ == nullptr) return fail(sys_error("cannot map", path, errno));
   mapping.size_bytes_ = size_bytes;

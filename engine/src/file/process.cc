@@ -74,8 +74,9 @@ std::int64_t lock_holder(int fd) {
   const Fd file(::open("/proc/locks", O_RDONLY | O_CLOEXEC));
   std::string text;
   char buffer[4096];
-  for (ssize_t n; file && (n = ::read(file.get(), buffer, sizeof buffer)) > 0;) {
-    text.append(buffer, static_cast<std::size_t>(n));
+  ssize_t got = file ? ::read(file.get(), buffer, sizeof buffer) : 0;
+  for (; got > 0; got = ::read(file.get(), buffer, sizeof buffer)) {
+    text.append(buffer, static_cast<std::size_t>(got));
   }
   const std::string inode = fmt::format(":{} ", status.st_ino);
   for (std::size_t begin = 0; begin < text.size();) {

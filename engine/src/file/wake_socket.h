@@ -11,7 +11,7 @@ namespace tailrace {
 /// Makes and binds it (mode 0620), replacing one that a dead writer left. Writer's side.
 [[nodiscard]] Result<Fd> bind_wake_socket(const Directory& directory, const std::string& name);
 
-/// Takes all waiting bytes; returns whether there were any.
+/// Takes the waiting bytes; returns whether there were any.
 bool drain_wake_socket(int fd) noexcept;
 
 /// A socket to send from; needs no name. Reader's side. Empty on failure.

@@ -39,7 +39,7 @@ class Appender {
   /// still carries the epoch in force before.
   [[nodiscard]] Result<void> append_epoch_start(Epoch epoch);
 
-  [[nodiscard]] Result<Appended> append(Bytes payload, std::uint32_t type);
+  [[nodiscard, gnu::always_inline]] Result<Appended> append(Bytes payload, std::uint32_t type);
   [[nodiscard]] Result<Appended> append(const RecordInput& record);
   [[nodiscard]] Result<AppendedBatch> append_batch(std::span<const RecordInput> records);
   [[nodiscard]] Result<std::span<std::byte>> claim(std::size_t payload_bytes,
@@ -106,5 +106,48 @@ class Appender {
   Epoch epoch_ = 0;
   std::optional<OpenClaim> claim_;
 };
+
+// The shortest way through, inline so that Writer::append is one piece of code.
+
+/// The time of the next record: the caller's or now, never before the last one's.
+inline std::int64_t Appender::stamp(std::int64_t wanted_ns) noexcept {
+  const std::int64_t time = wanted_ns != 0 ? wanted_ns : clock_.now_ns();
+  if (time > last_timestamp_ns_) last_timestamp_ns_ = time;
+  return last_timestamp_ns_;
+}
+
+inline FrameHead Appender::head_of(FrameKind kind, std::uint32_t type,
+                                   std::int64_t timestamp_ns) const noexcept {
+  return {next_sequence_, timestamp_ns, type, epoch16_, kind, 0};
+}
+
+/// Everything before `end` has been published.
+inline void Appender::publish(Position end) noexcept {
+  end_ = end;
+  // SYNC published: release, so that the committer syncs what is there.
+  published_.store(end, std::memory_order_release);
+  // SYNC park: no fence here. Whoever sets `armed` puts a barrier into this thread (membarrier) and
+  // looks after it, so that one of the two sees the other.
+  if (control_.armed()) [[unlikely]]
+    wake_sleeper(control_);
+}
+
+[[gnu::always_inline]] inline Result<Appended> Appender::append(Bytes payload, std::uint32_t type) {
+  const std::uint64_t size = kFrameHeaderBytes + payload.size();
+  const std::uint64_t span = frame_span(size);
+  if (!ready_for(span)) [[unlikely]] {
+    if (auto error = boundary(span)) return fail(std::move(*error));
+  }
+  const Position position = end_;
+  std::byte* const frame = at(position);
+  const auto size32 = static_cast<std::uint32_t>(size);
+  std::uint32_t crc =
+      put_head(frame, head_of(FrameKind::record, type, stamp(0)), position, size32, crc_seed_);
+  crc = crc_copy(crc, frame + kFrameHeaderBytes, payload.data(), payload.size());
+  put_crc(frame, crc);
+  publish_frame(frame, size32);
+  publish(position + span);
+  return Appended{position, end_, next_sequence_++};
+}
 
 }  // namespace tailrace

@@ -120,13 +120,6 @@ void Preparer::prepare(std::unique_lock<std::mutex>& lock) {
   }
   lock.unlock();
   auto segment = prepare_segment(files_, number);
-  if (segment) {
-    // The first pages are brought in before anybody writes there; the rest follows the appender.
-    if (auto done = (*segment)->mapping->populate(0, populate_ahead_bytes_, Access::write); !done) {
-      segment = fail(done.error());
-      files_.segments.remove(files_.segment_name(number));
-    }
-  }
   lock.lock();
   ++attempts_;
   asked_ = false;  // answered, one way or the other
@@ -139,6 +132,12 @@ void Preparer::prepare(std::unique_lock<std::mutex>& lock) {
     failure_ = segment.error();
   }
   answer_.notify_all();
+  if (!segment) return;
+  // The first pages come in long before anybody writes there; the rest follows the appender. Only
+  // an appender that waits gets the segment sooner. Errors: the blocks are there, so none is due.
+  lock.unlock();
+  static_cast<void>((*segment)->mapping->populate(0, populate_ahead_bytes_, Access::write));
+  lock.lock();
 }
 
 void Preparer::tidy() {

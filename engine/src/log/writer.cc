@@ -136,12 +136,6 @@ Result<void> Writer::Impl::stand_at(const Recovered& recovered) {
     auto segment = open_live_segment(files_, number);
     if (!segment) return fail(segment.error());
     (*segment)->published = ::fchmod((*segment)->file.get(), 0640) == 0;
-    const std::uint64_t offset = end.position - files_.base_of(number);
-    if (auto done = (*segment)->mapping->populate(offset, offset + options_.populate_ahead_bytes,
-                                                  Access::write);
-        !done) {
-      return done;
-    }
     segments_.add(*segment);
     appender_.begin(end, (*segment)->mapping->data());
     // What an earlier writer noted of this segment may speak of a tail that is gone.
