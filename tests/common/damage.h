@@ -132,6 +132,17 @@ inline void reboot(const std::filesystem::path& log) {
   poke(log / "control", offsetof(Control, boot_id), "another boot id!");
 }
 
+/// fork() that never returns -1: kill(-1) would be meant for everybody.
+inline pid_t fork_child() {
+  std::fflush(nullptr);
+  const pid_t child = ::fork();
+  if (child < 0) {
+    std::perror("fork");
+    std::abort();
+  }
+  return child;
+}
+
 /// kill -9 of this process.
 [[noreturn]] inline void die() {
   ::kill(::getpid(), SIGKILL);
@@ -142,8 +153,7 @@ inline void reboot(const std::filesystem::path& log) {
 /// die(). Returns whether it got there.
 template <class Work>
 bool killed_after(Work work) {
-  std::fflush(nullptr);
-  const pid_t child = ::fork();
+  const pid_t child = fork_child();
   if (child == 0) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     try {
@@ -162,8 +172,7 @@ bool killed_after(Work work) {
 /// Runs `work` (returns whether all was well) in a process of its own.
 template <class Work>
 bool well_in_child(Work work) {
-  std::fflush(nullptr);
-  const pid_t child = ::fork();
+  const pid_t child = fork_child();
   if (child == 0) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     bool well = false;

@@ -303,8 +303,7 @@ class Checker {
 
 template <class Work>
 pid_t start(Work work) {
-  std::fflush(nullptr);
-  const pid_t child = ::fork();
+  const pid_t child = fork_child();
   if (child == 0) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     work();

@@ -16,8 +16,7 @@ namespace {
 /// allowed here.
 template <class Work>
 int run_until_stop(std::uint64_t stop, Work work) {
-  std::fflush(nullptr);
-  const pid_t child = ::fork();
+  const pid_t child = fork_child();
   if (child == 0) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (::ptrace(PTRACE_TRACEME, 0, nullptr, nullptr) != 0) ::_exit(99);

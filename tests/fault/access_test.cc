@@ -105,8 +105,7 @@ TEST_F(OtherUser, OfTheGroupReadsParksAndIsWokenButCannotWrite) {
   must(writer.append(as_bytes(payload)));
   int ready[2];
   ASSERT_EQ(::pipe(ready), 0);
-  std::fflush(nullptr);
-  const pid_t child = ::fork();
+  const pid_t child = fork_child();
   if (child == 0) {
     const bool well = [&] {
       if (::setgroups(0, nullptr) != 0 || ::setresgid(kGroup, kGroup, kGroup) != 0 ||

@@ -27,7 +27,7 @@ TEST_F(Process, AParkedReaderThatIsKilledLeavesNothingBehind) {
   std::vector<pid_t> sleepers;
   std::fflush(nullptr);
   for (int i = 0; i < 20; ++i) {
-    const pid_t child = ::fork();
+    const pid_t child = fork_child();
     if (child == 0) {
       ::prctl(PR_SET_PDEATHSIG, SIGKILL);
       auto reader = Reader::open(log.path());
@@ -84,7 +84,7 @@ TEST_F(Process, ChildrenAreBornWhileAllThreadsRun) {
   for (std::uint64_t i = 0; i < times(3000); ++i) {
     must(writer.append(as_bytes(payload)));
     if (i % 100 != 50) continue;
-    const pid_t child = ::fork();
+    const pid_t child = fork_child();
     if (child == 0) {
       ::alarm(20);
       auto refused = writer.append(as_bytes("child"));
@@ -119,8 +119,7 @@ TEST_F(Process, ChildrenAreBornWhileAllThreadsRun) {
 TEST_F(Process, AChildThatLivesOnKeepsNoLock) {
   const TempLog log;
   std::optional<Writer> writer(log.writer());
-  std::fflush(nullptr);
-  const pid_t child = ::fork();
+  const pid_t child = fork_child();
   if (child == 0) {
     ::prctl(PR_SET_PDEATHSIG, SIGKILL);
     for (;;) ::pause();

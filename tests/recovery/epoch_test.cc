@@ -73,9 +73,9 @@ TEST_F(EpochTest, NeverComesTwiceWhateverDies) {
   std::mt19937_64 random(run_seed());
   const SharedWithChildren<std::atomic<Epoch>> highest;
   for (std::uint64_t i = 0; i < times(40); ++i) {
-    std::fflush(nullptr);
-    const pid_t child = ::fork();
+    const pid_t child = fork_child();
     if (child == 0) {
+      ::prctl(PR_SET_PDEATHSIG, SIGKILL);
       auto writer = Writer::open(log.path());
       if (!writer || writer->epoch() <= highest->load()) ::_exit(1);
       *highest = writer->epoch();

@@ -9,8 +9,8 @@ namespace tailrace {
 Reader::Impl::Then Reader::Impl::doubt(FrameState state, Position bad_position,
                                        Sequence bad_sequence) {
   if (stopped_.load(std::memory_order_relaxed)) return Then::closed;
-  if (idle_looks_++ >= 1 && options_.wait == Wait::spin && state == FrameState::empty &&
-      idle_looks_ % 1024 != 0) {
+  if (++idle_looks_ % 1024 != 0 && options_.wait == Wait::spin && state == FrameState::empty &&
+      control_.state() == ControlState::running) {
     return Then::end;  // a spinning reader keeps its eyes on the next commit word
   }
   // SYNC generation: a recovery changes bytes; then nothing seen here counts.
@@ -40,8 +40,9 @@ Reader::Impl::Then Reader::Impl::doubt(FrameState state, Position bad_position,
 /// Whether something says that position_ lies before the end of the log.
 bool Reader::Impl::must_be_valid() {
   if (control_.durable() > position_) return true;
-  // SYNC committed: acquire; what it covers was published before.
-  if (control_.committed() > position_ && control_file_.live()) return true;
+  // SYNC committed: acquire; what it covers was published before. While a writer lives its word is
+  // enough; to ask the files at each end of the log would cost more than the hand-over.
+  if (control_file_.live()) return control_.committed() > position_;
   if (checked_structure_at_ == position_) return false;  // the files have been asked about it
   auto segments = files_.list_segments();
   if (!segments || segments->empty()) return false;
