@@ -11,6 +11,9 @@
 namespace tailrace::test {
 namespace {
 
+/// Large enough that a tail is zeroed in several steps, between which a recovery can die.
+constexpr std::uint64_t kSegment = std::uint64_t{4} << 20;
+
 /// Runs `work` in a process and kills it at its `stop`-th stop: each system call has two, one
 /// before it is done and one after. Returns whether it got to its end before; -1: tracing is not
 /// allowed here.
@@ -52,19 +55,19 @@ class NastyTail {
  public:
   NastyTail() {
     EXPECT_TRUE(killed_after([this] { write(); }));
-    std::filesystem::remove(log_.segment(2 * kSmallSegment));
+    std::filesystem::remove(log_.segment(2 * kSegment));
     const Reader reader = log_.reader();
     end_ = peek<Position>(log_.path() / "end", 0);
     std::filesystem::remove(log_.path() / "end");
     EXPECT_GT(end_, kSegmentHeaderBytes);
-    EXPECT_LT(end_, kSmallSegment);
+    EXPECT_LT(end_, kSegment);
     poke_value<std::uint32_t>(log_.segment(0), end_, 0);
-    poke(log_.segment(0), kSmallSegment - 40, "garbage at the very end of the segment");
-    poke(log_.segment(kSmallSegment), kSmallSegment / 2 + 13, "garbage in the middle of nowhere");
+    poke(log_.segment(0), kSegment - 40, "garbage at the very end of the segment");
+    poke(log_.segment(kSegment), kSegment / 2 + 13, "garbage in the middle of nowhere");
     set_control_durable(log_.path(), end_ - 64);
     poke_value<Position>(log_.path() / "control", offsetof(Control, committed), end_);
     tails_.push_back(nonzero_part(file_bytes(log_.segment(0)), end_));
-    tails_.push_back(nonzero_part(file_bytes(log_.segment(kSmallSegment)), kSegmentHeaderBytes));
+    tails_.push_back(nonzero_part(file_bytes(log_.segment(kSegment)), kSegmentHeaderBytes));
     before_ = file_bytes(log_.segment(0)).substr(0, end_);
     Reader all = log_.reader();
     records_ = drain(all);
@@ -80,7 +83,7 @@ class NastyTail {
     EXPECT_EQ(report.lost_committed_bytes, 0u);
     const auto segments = path / "segments";
     const std::string first = file_bytes(segments / "00000000000000000000.seg");
-    ASSERT_EQ(first.size(), kSmallSegment);
+    ASSERT_EQ(first.size(), kSegment);
     EXPECT_TRUE(first.starts_with(before_)) << "committed bytes were changed";
     std::uint64_t at = end_;
     int epochs = 0;
@@ -118,7 +121,7 @@ class NastyTail {
     poke_end(writer.committed());
     const std::string filler(3000, 'b');
     const std::vector<RecordInput> batch(7, RecordInput{as_bytes(filler), 5});
-    while (writer.committed() < kSmallSegment + kSmallSegment / 4) must(writer.append_batch(batch));
+    while (writer.committed() < kSegment + kSegment / 4) must(writer.append_batch(batch));
     die();
   }
   void poke_end(Position end) {
@@ -131,7 +134,7 @@ class NastyTail {
       const std::string name = entry.path().filename().string();
       if (name.starts_with('.')) continue;  // of a recovery that was killed
       const Position position = std::stoull(name);
-      ASSERT_TRUE(position == end_ || position == kSmallSegment + kSegmentHeaderBytes) << name;
+      ASSERT_TRUE(position == end_ || position == kSegment + kSegmentHeaderBytes) << name;
       std::string& there = found[position == end_ ? 0 : 1];
       EXPECT_TRUE(there.empty()) << "saved twice: " << name;
       there = file_bytes(entry.path());
@@ -139,7 +142,7 @@ class NastyTail {
     EXPECT_TRUE(found == tails_) << "the saved bytes are not the tail";
   }
 
-  TempLog log_;
+  TempLog log_{kSegment};
   Position end_ = 0;
   std::string before_;
   std::vector<std::string> tails_;

@@ -47,11 +47,11 @@ TEST(Control, EveryWordStandsWhereTheFormatSays) {
   }
   store(at(128), std::uint8_t{0x42});
   const ControlView view(page.bytes);
-  EXPECT_EQ(view.raw().boot_id[0], 0x42);
+  EXPECT_EQ(view.writer().boot_id[0], 0x42);
   EXPECT_EQ(static_cast<std::uint32_t>(view.state()), 1144u);
-  EXPECT_EQ(view.raw().pid, 1148u);
-  EXPECT_EQ(view.raw().pid_start_time, 1152u);
-  EXPECT_EQ(view.raw().epoch, 1160u);
+  EXPECT_EQ(view.writer().pid, 1148u);
+  EXPECT_EQ(view.writer().pid_start_time, 1152u);
+  EXPECT_EQ(view.writer().epoch, 1160u);
   EXPECT_EQ(view.heartbeat_ns(), 1168);
   EXPECT_EQ(view.generation(), 1256u);
   EXPECT_EQ(view.first_retained(), 1264u);

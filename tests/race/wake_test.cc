@@ -6,6 +6,8 @@
 #include <thread>
 
 #include "common/damage.h"
+#include "log/control_file.h"
+#include "log/parking.h"
 
 namespace tailrace::test {
 namespace {
@@ -89,6 +91,30 @@ class Wake : public ::testing::Test {
 TEST_F(Wake, AParkedReaderIsWokenByTheAppend) {
   const std::size_t count = times(2000);
   expect_prompt(hand_over({}, count, 1), count, "one reader");
+}
+
+TEST_F(Wake, AWakeThatComesBeforeTheSleepIsNotLost) {
+  // The reader has looked for news and found none; before it sleeps the writer's helper is quick
+  // and wakes those who sleep. It must not go to sleep then.
+  const TempLog log;
+  const Writer writer = log.writer();
+  const LogFiles files = must(LogFiles::open(log.path()));
+  const ControlFile control = must(ControlFile::open(files, tailrace::Access::read));
+  Parking parking(files, control.view());
+  std::vector<std::int64_t> asleep_ns;
+  for (int i = 0; i < 5; ++i) {
+    std::int64_t looked_ns = 0;
+    // It announces itself, and is woken while it still looks.
+    parking.park(std::chrono::nanoseconds(std::chrono::seconds(10)).count(), [&] {
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));
+      looked_ns = steady_ns();
+      return false;
+    });
+    asleep_ns.push_back(steady_ns() - looked_ns);
+    poke_value<std::uint32_t>(log.path() / "control", offsetof(Control, armed), 0);
+  }
+  std::sort(asleep_ns.begin(), asleep_ns.end());
+  EXPECT_LT(asleep_ns[2], 50 * kMs) << "slept although it had been woken";
 }
 
 TEST_F(Wake, ADozenParkedReadersWakeEachOther) {

@@ -1,7 +1,9 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "base/bytes.h"
 #include "format/log_meta.h"
@@ -74,9 +76,33 @@ class ControlView {
   explicit ControlView(const std::byte* at) noexcept
       : control_(reinterpret_cast<Control*>(const_cast<std::byte*>(at))) {}
 
-  [[nodiscard]] Control& raw() const noexcept { return *control_; }
+  // Who writes; in force once set_state() has said `running`. SYNC writer-state
+  struct Writer {
+    std::array<std::uint8_t, 16> boot_id{};
+    std::uint32_t pid = 0;
+    std::uint64_t pid_start_time = 0;
+    Epoch epoch = 0;
+  };
+  [[nodiscard]] Writer writer() const noexcept {
+    Writer writer;
+    const std::uint64_t boot[2] = {get<std::uint64_t>(control_->boot_id),
+                                   get<std::uint64_t>(control_->boot_id + 8)};
+    std::memcpy(writer.boot_id.data(), boot, sizeof boot);
+    writer.pid = get<std::uint32_t>(&control_->pid);
+    writer.pid_start_time = get<std::uint64_t>(&control_->pid_start_time);
+    writer.epoch = get<Epoch>(&control_->epoch);
+    return writer;
+  }
+  void set_writer(const Writer& writer) const noexcept {
+    std::uint64_t boot[2];
+    std::memcpy(boot, writer.boot_id.data(), sizeof boot);
+    set(control_->boot_id, boot[0]);
+    set(control_->boot_id + 8, boot[1]);
+    set(&control_->pid, writer.pid);
+    set(&control_->pid_start_time, writer.pid_start_time);
+    set(&control_->epoch, writer.epoch);
+  }
 
-  // SYNC writer-state
   [[nodiscard]] ControlState state() const noexcept {
     return static_cast<ControlState>(
         shared<std::uint32_t>(&control_->state).load(std::memory_order_acquire));
@@ -148,6 +174,15 @@ class ControlView {
   }
 
  private:
+  template <class T>
+  [[nodiscard]] static T get(const void* at) noexcept {
+    return shared<T>(at).load(std::memory_order_relaxed);
+  }
+  template <class T>
+  static void set(void* at, T value) noexcept {
+    shared<T>(at).store(value, std::memory_order_relaxed);
+  }
+
   Control* control_ = nullptr;
 };
 

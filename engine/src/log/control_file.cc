@@ -3,7 +3,6 @@
 #include <fcntl.h>
 
 #include <array>
-#include <cstring>
 
 #include "base/clock.h"
 #include "file/process.h"
@@ -42,14 +41,12 @@ Result<ControlFile> ControlFile::open_or_remake(const LogFiles& files) {
 
 void ControlFile::flush() const noexcept { mapping_.flush(); }
 
-bool ControlFile::of_this_boot() const noexcept {
-  return std::memcmp(view().raw().boot_id, this_boot().data(), this_boot().size()) == 0;
-}
+bool ControlFile::of_this_boot() const noexcept { return view().writer().boot_id == this_boot(); }
 
 bool ControlFile::writer_alive() const {
-  const Control& control = view().raw();
-  return view().state() == ControlState::running && of_this_boot() &&
-         process_start_time(control.pid) == control.pid_start_time;
+  if (view().state() != ControlState::running || !of_this_boot()) return false;
+  const ControlView::Writer writer = view().writer();
+  return process_start_time(writer.pid) == writer.pid_start_time;
 }
 
 bool ControlFile::live() const noexcept {

@@ -52,7 +52,7 @@ Result<LogInfo> inspect(const std::filesystem::path& path) {
   LogInfo info;
   info.log_id = log_id(files->meta);
   info.format_version = files->meta.format_version;
-  info.epoch = control->view().raw().epoch;
+  info.epoch = control->view().writer().epoch;
   info.first_sequence = *first;
   info.last_sequence = tail->last_sequence;
   info.first_position = reader->position();
@@ -63,7 +63,7 @@ Result<LogInfo> inspect(const std::filesystem::path& path) {
   info.segments = segments->size();
   info.backend = "fdatasync";
   info.writer = writer_state(*control);
-  if (info.writer != WriterState::none) info.writer_pid = control->view().raw().pid;
+  if (info.writer != WriterState::none) info.writer_pid = control->view().writer().pid;
   if (control->of_this_boot()) {
     auto durable = tail_for(path, Follow::durable);
     if (!durable) return fail(durable.error());

@@ -14,15 +14,16 @@ class Judge {
   Judge(const LogFiles& files, ControlView control) : files_(files), control_(control) {}
 
   Result<Judgement> run(JudgeFrom from) {
+    const Position durable = control_.durable();
     auto segments = files_.list_segments();
     if (!segments) return fail(segments.error());
     segments_ = std::move(*segments);
     const Position retained = control_.first_retained();
     std::erase_if(segments_, [&](std::uint64_t n) { return files_.base_of(n + 1) <= retained; });
-    result_.floor = durable_floor(files_, control_, segments_);
+    result_.floor = std::max(retained, durable_floor(files_, durable, segments_));
     if (auto walked = walk(from); !walked) return fail(walked.error());
     result_.corrupt = result_.corrupt || result_.end.position < result_.floor;
-    if (!result_.corrupt) {
+    if (!result_.corrupt && from != JudgeFrom::start_under_writer) {
       if (auto found = find_tail(files_, segments_, result_); !found) return fail(found.error());
     }
     if (result_.file.empty())
@@ -39,7 +40,7 @@ class Judge {
   /// its header is right, so that sequence and epoch are known.
   [[nodiscard]] Result<std::uint64_t> first_number(JudgeFrom from) const {
     const std::uint64_t first = files_.segment_of(control_.first_retained());
-    if (from == JudgeFrom::start || segments_.empty()) return first;
+    if (from != JudgeFrom::floor || segments_.empty()) return first;
     // A gap among the files is damage wherever it lies: judge from before it.
     std::uint64_t whole = first;
     while (exists(whole)) ++whole;
@@ -125,9 +126,9 @@ class Judge {
 
 }  // namespace
 
-Position durable_floor(const LogFiles& files, ControlView control,
+Position durable_floor(const LogFiles& files, Position durable,
                        const std::vector<std::uint64_t>& segments) noexcept {
-  Position floor = std::max(control.durable(), control.first_retained());
+  Position floor = durable;
   if (!segments.empty() && segments.back() >= 1) {
     floor = std::max(floor, files.base_of(segments.back() - 1));
   }

@@ -40,12 +40,14 @@ struct Judgement {
 /// - control.durable, however old the page on disk is, was acknowledged;
 /// - a segment file n+2 is made only after segment n has been synced to its end.
 /// Frames below it must be right; an invalid one is damage, never a torn tail.
-[[nodiscard]] Position durable_floor(const LogFiles& files, ControlView control,
+/// `durable` is what control said before the segments were listed: a live writer moves on.
+[[nodiscard]] Position durable_floor(const LogFiles& files, Position durable,
                                      const std::vector<std::uint64_t>& segments) noexcept;
 
 enum class JudgeFrom : std::uint8_t {
-  floor,  // what recovery needs: one to three segments, whatever the size of the log
-  start,  // everything
+  floor,               // what recovery needs: one to three segments, whatever the size of the log
+  start,               // everything
+  start_under_writer,  // the same, but what lies behind the end is being written and left alone
 };
 
 /// Errors: io, permission (the files cannot be read at all).

@@ -39,7 +39,8 @@ Reader::Impl::Then Reader::Impl::doubt(FrameState state, Position bad_position,
 
 /// Whether something says that position_ lies before the end of the log.
 bool Reader::Impl::must_be_valid() {
-  if (control_.durable() > position_) return true;
+  const Position durable = control_.durable();
+  if (durable > position_) return true;
   // SYNC committed: acquire; what it covers was published before. While a writer lives its word is
   // enough; to ask the files at each end of the log would cost more than the hand-over.
   if (control_file_.live()) return control_.committed() > position_;
@@ -49,7 +50,7 @@ bool Reader::Impl::must_be_valid() {
   const std::uint64_t number = files_.segment_of(position_);
   const bool missing =
       segments->back() > number && !std::binary_search(segments->begin(), segments->end(), number);
-  if (missing || durable_floor(files_, control_, *segments) > position_) return true;
+  if (missing || durable_floor(files_, durable, *segments) > position_) return true;
   checked_structure_at_ = position_;
   return false;
 }

@@ -65,7 +65,8 @@ class Reader::Impl {
   [[nodiscard]] bool valid_now();
   [[nodiscard]] bool must_be_valid();
   [[nodiscard]] Then corrupt(FrameState state, Position bad_position, Sequence bad_sequence);
-  [[nodiscard]] Error not_found_error(const Cursor& found, std::string what) const;
+  [[nodiscard]] Error not_found_error(const Cursor& found, Position durable,
+                                      std::string what) const;
 
   // reader_seek.cc
   [[nodiscard]] Position visible_end() const noexcept;

@@ -109,11 +109,10 @@ Result<Cursor> Reader::Impl::locate_end() const {
       [](const Cursor&) { return false; });
 }
 
-/// Why a search that ended at `found` missed: the log ends there, or what follows is damaged.
-Error Reader::Impl::not_found_error(const Cursor& found, std::string what) const {
-  auto segments = files_.list_segments();
-  const bool damaged = segments && durable_floor(files_, control_, *segments) > found.position &&
-                       found.position < visible_end();
+/// Why a search that ended at `found` missed: the log ends there, or what follows is damaged, since
+/// more had been durable before the search began.
+Error Reader::Impl::not_found_error(const Cursor& found, Position durable, std::string what) const {
+  const bool damaged = durable > found.position && found.position < visible_end();
   if (!damaged) return Error(errc::out_of_range, std::move(what)).path(files_.root.path());
   return Error(errc::corrupt, "cannot be reached: data before it is damaged")
       .path(files_.segments.path_of(files_.segment_name(files_.segment_of(found.position))))
@@ -122,6 +121,7 @@ Error Reader::Impl::not_found_error(const Cursor& found, std::string what) const
 }
 
 Result<Cursor> Reader::Impl::locate_sequence(Sequence sequence) const {
+  const Position durable = control_.durable();
   auto start = locate_start();
   if (!start) return start;
   if (sequence < start->sequence) {
@@ -146,13 +146,14 @@ Result<Cursor> Reader::Impl::locate_sequence(Sequence sequence) const {
   }
   if (found.sequence != sequence) {
     Error error = not_found_error(
-        found, fmt::format("beyond the end: the last record is {}", found.sequence - 1));
+        found, durable, fmt::format("beyond the end: the last record is {}", found.sequence - 1));
     return fail(error.sequence(sequence));
   }
   return found;
 }
 
 Result<Cursor> Reader::Impl::locate_position(Position position) const {
+  const Position durable = control_.durable();
   if (position < control_.first_retained()) {
     return fail(Error(errc::gone, "no longer retained").path(files_.root.path()).offset(position));
   }
@@ -178,7 +179,7 @@ Result<Cursor> Reader::Impl::locate_position(Position position) const {
   if (found.position > position) {
     return fail(Error(errc::out_of_range, what).path(files_.root.path()).offset(position));
   }
-  return fail(not_found_error(found, fmt::format("position {}: {}", position, what)));
+  return fail(not_found_error(found, durable, fmt::format("position {}: {}", position, what)));
 }
 
 Result<Cursor> Reader::Impl::locate_time(std::int64_t timestamp_ns) const {

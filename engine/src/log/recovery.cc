@@ -121,7 +121,7 @@ Result<Recovered> recover(const LogFiles& files, const ControlFile& control) {
 
   Recovered recovered;
   recovered.end = judged->end;
-  recovered.last_epoch = std::max(judged->end.epoch, view.raw().epoch);
+  recovered.last_epoch = std::max(judged->end.epoch, view.writer().epoch);
   recovered.marks = std::move(judged->marks);
   Recovery& report = recovered.report;
   report.end = judged->end.position;

@@ -22,12 +22,13 @@ Result<VerifyReport> verify(const std::filesystem::path& path) {
   // Read before the scan: whatever a live writer had published by now must be found valid.
   const bool live = control->writer_alive();
   const Position committed = control->view().committed();
-  auto judged = judge(*files, control->view(), JudgeFrom::start);
+  auto judged =
+      judge(*files, control->view(), live ? JudgeFrom::start_under_writer : JudgeFrom::start);
   if (!judged) return fail(judged.error());
 
   VerifyReport report;
   const bool damaged = judged->corrupt || (live && judged->end.position < committed);
-  const bool unfinished = !live && !judged->tail.empty();
+  const bool unfinished = !judged->tail.empty();
   if (!damaged && !unfinished) {
     report.bytes = judged->bytes;
     report.records = judged->records;

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <cassert>
-#include <cstring>
 
 #include "file/process.h"
 #include "file/wake_socket.h"
@@ -118,12 +117,9 @@ Result<void> Writer::Impl::begin() {
 
 /// Says in `control` who writes and where the log stands; the generation is still odd.
 void Writer::Impl::announce(const Recovered& recovered) {
-  Control& control = control_.raw();
   control_.set_state(ControlState::none);
-  std::memcpy(control.boot_id, this_boot().data(), sizeof control.boot_id);
-  control.pid = static_cast<std::uint32_t>(::getpid());
-  control.pid_start_time = process_start_time(::getpid());
-  control.epoch = recovered.last_epoch + 1;
+  control_.set_writer({this_boot(), static_cast<std::uint32_t>(::getpid()),
+                       process_start_time(::getpid()), recovered.last_epoch + 1});
   control_.set_committed(recovered.end.position);
   control_.set_durable(recovered.end.position);
 }
