@@ -1,5 +1,7 @@
+// labels: slow
 // Opening a log of 100 GB costs what opening a small one costs: a few segments are looked at,
-// however many there are; a seek looks at O(log segments).
+// however many there are; a seek looks at O(log segments). (It counts page faults, which sanitizers
+// multiply.)
 
 #include <algorithm>
 #include <chrono>

@@ -66,6 +66,8 @@ Result<bool> lock_file(int fd, std::int64_t timeout_ms, const std::string& path)
   }
 }
 
+void unlock_file(int fd) noexcept { ::flock(fd, LOCK_UN); }
+
 std::int64_t lock_holder(int fd) {
   struct stat status {};
   if (::fstat(fd, &status) != 0) return 0;

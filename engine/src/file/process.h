@@ -20,6 +20,9 @@ using BootId = std::array<std::uint8_t, 16>;
 /// Takes an exclusive flock, trying until `timeout_ms` has passed. Returns whether it was won.
 [[nodiscard]] Result<bool> lock_file(int fd, std::int64_t timeout_ms, const std::string& path);
 
+/// Lets go of it at once, also for children that have not yet closed their share of the open file.
+void unlock_file(int fd) noexcept;
+
 /// Which process holds a flock on the file; 0 = nobody, or nobody that this process may see.
 [[nodiscard]] std::int64_t lock_holder(int fd);
 

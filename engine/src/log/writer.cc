@@ -169,6 +169,7 @@ Result<void> Writer::Impl::close() {
     files_.root.remove(file_name::kWake);
   }
   helper_.reset();
+  unlock_file(lock_.get());
   lock_.reset();
   return synced;
 }
