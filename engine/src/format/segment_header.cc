@@ -23,7 +23,10 @@ void write_partial_header(std::byte* page, const LogMeta& meta, std::uint64_t se
   std::memcpy(header.log_id, meta.log_id, sizeof header.log_id);
   header.segment_number = segment_number;
   header.first_position = segment_number * meta.segment_size_bytes + kSegmentHeaderBytes;
-  std::memcpy(page, &header, sizeof header);
+  // Not the magic: readers may look at it at any time.
+  std::memcpy(page + sizeof header.magic,
+              reinterpret_cast<const std::byte*>(&header) + sizeof header.magic,
+              sizeof header - sizeof header.magic);
 }
 
 void publish_header(std::byte* page, const LogMeta& meta, const SegmentStart& start) {
