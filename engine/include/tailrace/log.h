@@ -13,6 +13,9 @@ namespace tailrace {
 
 struct CreateOptions {
   std::uint64_t segment_size_bytes = kDefaultSegmentSizeBytes;  ///< power of two, 1 MiB to 2 GiB
+  /// A multiple of 4096 from 256 KiB on; it never grows. 0 = as large as a segment, at most 64 MiB.
+  /// A larger one takes longer bursts of commits before their bytes must reach the segments.
+  std::uint64_t journal_size_bytes = 0;
 };
 
 /// Makes a new, empty log at `path`, durable on return: it appears whole or not at all.
@@ -36,9 +39,9 @@ struct LogInfo {
   Position end_position = 0;
   std::int64_t last_timestamp_ns = 0;  ///< 0 = no record
   std::uint64_t segment_size_bytes = 0;
-  std::uint64_t journal_size_bytes = 0;  ///< 0 = the log has no journal
+  std::uint64_t journal_size_bytes = 0;
   std::uint64_t segments = 0;
-  std::string backend;  ///< how bytes become durable, e.g. "fdatasync"
+  std::string backend;  ///< how the newest writer commits, e.g. "io_uring, O_DIRECT"; empty: none yet
   WriterState writer = WriterState::none;
   std::int64_t writer_pid = 0;  ///< 0 = none
 };
@@ -61,6 +64,9 @@ struct VerifyReport {
   std::uint64_t bytes = 0;    ///< ok: bytes of all frames; torn_tail: bytes that recovery would cut
   std::uint64_t records = 0;  ///< ok: records checked; torn_tail: whole records among those bytes
   std::string detail;         ///< why, for people; empty when ok
+  /// false: there was no permission to read the journal, so what a power cut left of the newest
+  /// records could not be told from a torn tail.
+  bool journal_checked = true;
 };
 
 /// Reads every frame of the log, checks everything that can be checked, and changes nothing. A

@@ -16,12 +16,14 @@ namespace tailrace {
 enum class SyncPolicy : std::uint8_t {
   continuous,  ///< one commit after the other, as fast as the disk takes them
   interval,    ///< one commit every WriterOptions::sync_interval, if there is something to commit
+  bytes,       ///< one commit whenever WriterOptions::sync_bytes have come together
   none,        ///< only when asked, and when a segment is left
 };
 
 struct WriterOptions {
   SyncPolicy sync = SyncPolicy::interval;
   std::chrono::milliseconds sync_interval{10};
+  std::uint64_t sync_bytes = std::uint64_t{1} << 20;
   /// How far ahead of the end pages are kept ready. More memory, fewer page faults in bursts.
   std::size_t populate_ahead_bytes = std::size_t{16} << 20;
   /// How long open() waits for another writer to let go of the log. 0 = answer `locked` at once.

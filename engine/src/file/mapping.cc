@@ -24,8 +24,9 @@ namespace tailrace {
 namespace {
 
 std::byte* map_pages(int fd, std::size_t size_bytes, Access access) {
-  const int protection = access == Access::write ? PROT_READ | PROT_WRITE : PROT_READ;
-  void* const at = ::mmap(nullptr, size_bytes, protection, MAP_SHARED, fd, 0);
+  const int protection = access == Access::read ? PROT_READ : PROT_READ | PROT_WRITE;
+  const int kind = access == Access::copy ? MAP_PRIVATE : MAP_SHARED;
+  void* const at = ::mmap(nullptr, size_bytes, protection, kind, fd, 0);
   if (at == MAP_FAILED) return nullptr;
   // A child must not write into the log behind the lock's back.
   if (access == Access::write) ::madvise(at, size_bytes, MADV_DONTFORK);
@@ -66,6 +67,7 @@ void release_pages(std::byte* data, std::size_t size_bytes) {
     }
     return;
   }
+  ::munmap(data, size_bytes);  // a private one
 }
 #else
 void release_pages(std::byte* data, std::size_t size_bytes) { ::munmap(data, size_bytes); }
@@ -86,12 +88,23 @@ Result<Mapping> Mapping::map(int fd, std::size_t size_bytes, Access access,
   }
   Mapping mapping;
 #ifdef TAILRACE_ONE_MAPPING
-  static_cast<void>(access);
-  mapping.data_ = acquire_pages(fd, size_bytes);
+  mapping.data_ = access == Access::copy ? map_pages(fd, size_bytes, access)
+                                         : acquire_pages(fd, size_bytes);
 #else
   mapping.data_ = map_pages(fd, size_bytes, access);
 #endif
   if (mapping.data_ == nullptr) return fail(sys_error("cannot map", path, errno));
+  mapping.size_bytes_ = size_bytes;
+  return mapping;
+}
+
+Result<Mapping> Mapping::anonymous(std::size_t size_bytes) {
+  constexpr int kKind = MAP_PRIVATE | MAP_ANONYMOUS;
+  void* const at = ::mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, kKind, -1, 0);
+  if (at == MAP_FAILED) return fail(sys_error("cannot get memory", "", errno));
+  ::madvise(at, size_bytes, MADV_DONTFORK);
+  Mapping mapping;
+  mapping.data_ = static_cast<std::byte*>(at);
   mapping.size_bytes_ = size_bytes;
   return mapping;
 }
@@ -132,6 +145,16 @@ Result<void> Mapping::populate(std::uint64_t from, std::uint64_t to, Access acce
 }
 
 void Mapping::flush() const noexcept { ::msync(data_, size_bytes_, MS_SYNC); }
+
+Result<void> Mapping::sync(std::uint64_t from, std::uint64_t to, const std::string& path) const {
+  // msync syncs a range of the file behind the mapping, and reports the errors of the very open
+  // file that was mapped.
+  from = align_down(from, 4096);
+  if (::msync(data_ + from, to - from, MS_SYNC) != 0) {
+    return fail(sys_error("cannot make a segment durable", path, errno).offset(from));
+  }
+  return {};
+}
 
 int Mapping::read_flags() noexcept {
 #ifdef TAILRACE_ONE_MAPPING

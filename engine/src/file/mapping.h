@@ -8,7 +8,11 @@
 
 namespace tailrace {
 
-enum class Access : std::uint8_t { read, write };
+enum class Access : std::uint8_t {
+  read,
+  write,
+  copy,  // private: what is stored stays in this process
+};
 
 /// A shared mapping of the first size bytes of a file. The descriptor may be closed afterwards.
 /// Mappings for writing are not inherited by fork.
@@ -18,6 +22,8 @@ class Mapping {
   /// Errors: not_a_log (the file is shorter than that), io.
   [[nodiscard]] static Result<Mapping> map(int fd, std::size_t size_bytes, Access access,
                                            const std::string& path);
+  /// Zeroed memory without a file, not inherited by fork. Errors: io.
+  [[nodiscard]] static Result<Mapping> anonymous(std::size_t size_bytes);
   Mapping(Mapping&& other) noexcept;
   Mapping& operator=(Mapping&& other) noexcept;
   ~Mapping();
@@ -32,6 +38,11 @@ class Mapping {
 
   /// Writes changed pages to the disk and waits; errors are not reported.
   void flush() const noexcept;
+
+  /// Makes [from, to) durable, and waits: an fdatasync of the pages that these bytes lie in, and of
+  /// no others. Never retried. Errors: io, no_space.
+  [[nodiscard]] Result<void> sync(std::uint64_t from, std::uint64_t to,
+                                  const std::string& path) const;
 
   /// Open flags of a file that is going to be mapped for reading.
   [[nodiscard]] static int read_flags() noexcept;

@@ -49,15 +49,18 @@ Result<LogMeta> parse_log_meta(Bytes bytes, const std::string& path) {
       meta.segment_size_bytes > kMaxSegmentSizeBytes) {
     return not_a_log(fmt::format("impossible segment size {}", meta.segment_size_bytes), 40);
   }
-  // To pass over a journal or an id window that a log declares would be to break its promises.
-  if (meta.journal_size_bytes != 0 || meta.id_window != 0 ||
-      std::any_of(std::begin(meta.reserved), std::end(meta.reserved),
-                  [](std::uint8_t byte) { return byte != 0; })) {
+  if (meta.journal_size_bytes < kMinJournalSizeBytes || meta.journal_size_bytes % 4096 != 0) {
+    return not_a_log(fmt::format("impossible journal size {}", meta.journal_size_bytes),
+                     offsetof(LogMeta, journal_size_bytes));
+  }
+  // To pass over an id window that a log declares would be to break its promises.
+  if (meta.id_window != 0 || std::any_of(std::begin(meta.reserved), std::end(meta.reserved),
+                                         [](std::uint8_t byte) { return byte != 0; })) {
     return fail(Error(errc::unsupported_version,
-                      "the log declares a journal, an id window or something newer, which format "
-                      "version 0 does not have")
+                      "the log declares an id window or something newer, which format version 0 "
+                      "does not have")
                     .path(path)
-                    .offset(offsetof(LogMeta, journal_size_bytes))
+                    .offset(offsetof(LogMeta, id_window))
                     .next("use the Tailrace that wrote the log, or a newer one"));
   }
   return meta;

@@ -16,7 +16,7 @@ struct LogMeta {
   std::uint8_t log_id[16];
   std::uint64_t salt;
   std::uint64_t segment_size_bytes;
-  std::uint64_t journal_size_bytes;  // 0 = no journal
+  std::uint64_t journal_size_bytes;  // a multiple of 4096
   std::uint64_t id_window;           // event ids remembered; 0 = none
   std::int64_t created_ns;
   std::uint8_t reserved[56];  // zero

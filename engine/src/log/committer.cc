@@ -1,9 +1,29 @@
 #include "log/committer.h"
 
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+
 #include "file/futex.h"
 #include "file/thread.h"
 
 namespace tailrace {
+namespace {
+
+using std::chrono::milliseconds;
+
+/// The largest piece in which the kernel keeps a file's pages: syncing one byte of it write-protects
+/// all of it under the writer's hands.
+constexpr std::uint64_t kMaxFolioBytes = std::uint64_t{2} << 20;
+/// What is asked for but not yet appended, or waits for the syncer, is looked after this often.
+constexpr milliseconds kNap{1};
+/// After this much rest an empty entry proves the last acknowledgement.
+constexpr milliseconds kIdle{50};
+constexpr milliseconds kPatience{1000};
+
+}  // namespace
 
 void wake_sleeper(ControlView control) noexcept {
   // SYNC park: the word changes before the wake, so a reader on its way to sleep does not sleep.
@@ -20,6 +40,12 @@ Committer::Committer(const LogFiles& files, LiveSegments& segments, ControlView 
       published_(published),
       options_(std::move(options)) {}
 
+void Committer::begin(std::unique_ptr<Journal> journal, Position end) {
+  journal_ = std::move(journal);
+  submitted_ = end;
+  synced_.store(end, std::memory_order_release);
+}
+
 void Committer::start() {
   thread_ = start_thread("tailrace-commit", [this] { run(); });
 }
@@ -34,6 +60,10 @@ void Committer::stop() {
   done_.notify_all();
 }
 
+void Committer::forked() noexcept {
+  if (journal_) journal_->forked();
+}
+
 void Committer::request(Position target) {
   {
     const std::lock_guard lock(mutex_);
@@ -44,80 +74,300 @@ void Committer::request(Position target) {
 }
 
 Result<void> Committer::wait(Position target, std::chrono::steady_clock::time_point deadline) {
-  request(target);
-  std::unique_lock lock(mutex_);
-  const bool decided = done_.wait_until(
-      lock, deadline, [&] { return durable() >= target || failure_ || stopping_; });
-  if (durable() >= target) return {};
-  if (failure_) {
-    lock.unlock();
-    return fail(poisoned_error());
+  Lock lock(mutex_);
+  requested_ = std::max(requested_, target);
+  for (;;) {
+    if (durable() >= target) return {};
+    if (failure_) return fail(poisoned_error_locked());
+    if (stopping_) return fail(Error(errc::closed, "the writer was closed meanwhile"));
+    const auto left = deadline - std::chrono::steady_clock::now();
+    if (left.count() <= 0) {
+      return fail(Error(errc::timed_out, "not durable yet when the time was up"));
+    }
+    if (!driving_ && drive(lock, std::min<std::chrono::nanoseconds>(left, kPatience))) {
+      signal();
+      continue;
+    }
+    // Somebody else has the turn, or nothing can be submitted now.
+    ++waiters_;
+    done_.wait_for(lock, std::min<std::chrono::nanoseconds>(left, driving_ ? kPatience : kNap));
+    --waiters_;
   }
-  if (decided) return fail(Error(errc::closed, "the writer was closed meanwhile"));
-  return fail(Error(errc::timed_out, "not durable yet when the time was up"));
+}
+
+Result<void> Committer::poll() {
+  Lock lock(mutex_);
+  requested_ = std::max(requested_, published_.load(std::memory_order_acquire));
+  if (!driving_) static_cast<void>(drive(lock, std::chrono::nanoseconds(0)));
+  if (failure_) return fail(poisoned_error_locked());
+  return {};
+}
+
+Result<int> Committer::event_fd() {
+  const std::lock_guard lock(mutex_);
+  if (event_) return event_.get();
+  Fd event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!event) return fail(Error(errc::io, "cannot make an eventfd").os_error(errno));
+  if (auto done = journal_->signal(event.get()); !done) return fail(done.error());
+  event_ = std::move(event);
+  return event_.get();
+}
+
+void Committer::signal() noexcept {
+  const std::uint64_t one = 1;
+  if (event_) static_cast<void>(!::write(event_.get(), &one, sizeof one));
 }
 
 Error Committer::poisoned_error() const {
   const std::lock_guard lock(mutex_);
+  return poisoned_error_locked();
+}
+
+Error Committer::poisoned_error_locked() const {
   Error error(errc::poisoned,
-              "a write to the disk failed, so this writer acknowledges nothing any "
-              "more: " +
+              "a write to the disk failed, so this writer acknowledges nothing any more: " +
                   (failure_ ? failure_->what() : std::string()));
-  if (failure_) error.path(failure_->path()).os_error(failure_->os_error());
+  if (failure_) {
+    error.path(failure_->path()).os_error(failure_->os_error()).offset(failure_->offset());
+  }
   error.next("close the writer, look at the disk, open the log again");
   return error;
 }
 
+void Committer::poison(Error reason) {
+  const std::lock_guard lock(mutex_);
+  poison_locked(std::move(reason));
+}
+
+void Committer::poison_locked(Error reason) {
+  if (failure_) return;
+  failure_ = std::move(reason);
+  poisoned_.store(true, std::memory_order_relaxed);
+  if (options_.on_poisoned) options_.on_poisoned();
+  done_.notify_all();
+  work_.notify_all();
+  sync_work_.notify_all();
+  signal();
+}
+
+/// The background thread: commits by policy, and what was asked for while nobody waits for it.
 void Committer::run() {
-  using std::chrono::milliseconds;
-  std::unique_lock lock(mutex_);
-  const bool continuous = options_.policy == SyncPolicy::continuous;
-  bool due = false;  // by the policy
+  Lock lock(mutex_);
   while (!stopping_) {
-    const bool pending = published_.load(std::memory_order_acquire) > durable();
-    const bool asked = requested_ > durable();
-    if (!failure_ && pending && (asked || due || continuous)) {
-      commit(lock);
-      due = false;
-      continue;
+    if (!failure_ && !driving_ && (due() || journal_->under_way())) {
+      if (drive(lock, kPatience)) {
+        signal();
+        continue;
+      }
     }
-    // Appends tell nobody; a request for what is not appended yet is looked after in short naps.
-    milliseconds nap{3'600'000};
-    if (options_.policy == SyncPolicy::interval) nap = options_.interval;
-    if (!failure_ && (asked || continuous)) nap = std::min(nap, milliseconds{1});
     const Position before = requested_;
-    const bool woken = work_.wait_for(lock, nap, [&] { return stopping_ || requested_ != before; });
-    due = !woken && options_.policy == SyncPolicy::interval;
+    const bool woken =
+        work_.wait_for(lock, nap(), [&] { return stopping_ || requested_ != before; });
+    if (!woken && options_.policy == SyncPolicy::interval) due_ = true;
+    prove_when_idle();
   }
 }
 
-void Committer::commit(std::unique_lock<std::mutex>& lock) {
-  // SYNC published: acquire, so that what is synced is what was published. As late as possible.
-  const Position target = published_.load(std::memory_order_acquire);
-  lock.unlock();
-  auto synced = sync_to(target);
-  if (synced) {
-    control_.raise_committed(target);  // invariant 2
-    control_.set_durable(target);
-    commits_.fetch_add(1, std::memory_order_relaxed);
-    if (control_.armed()) wake_sleeper(control_);
+/// How long there is nothing to do for the background thread: appends tell nobody.
+milliseconds Committer::nap() const {
+  if (failure_) return kPatience;
+  const bool asked = requested_ > durable();
+  if (asked || options_.policy == SyncPolicy::continuous || options_.policy == SyncPolicy::bytes) {
+    return kNap;
   }
-  lock.lock();
-  if (!synced) {
-    failure_ = synced.error();
-    poisoned_.store(true, std::memory_order_relaxed);
-    if (options_.on_poisoned) options_.on_poisoned();
+  if (options_.policy == SyncPolicy::interval) return options_.interval;
+  return journal_->unproven() ? kIdle : kPatience;
+}
+
+/// At rest nothing proves that the last entry had been acknowledged: an empty one does.
+void Committer::prove_when_idle() {
+  const bool resting = !failure_ && !driving_ && !journal_->under_way() && journal_->unproven() &&
+                       std::chrono::steady_clock::now() - submitted_at_ >= kIdle;
+  if (!resting || journal_->ring().used_bytes() > journal_->ring().size_bytes() / 2) return;
+  static_cast<void>(journal_->submit(segments_, submitted_, submitted_, synced_to()));
+}
+
+/// Whether the policy, or somebody who asked, wants a commit now.
+bool Committer::due() const {
+  const Position published = published_.load(std::memory_order_acquire);
+  if (published <= submitted_) return false;
+  if (requested_ > submitted_ || due_) return true;
+  switch (options_.policy) {
+    case SyncPolicy::continuous: return true;
+    case SyncPolicy::bytes: return published - submitted_ >= options_.bytes;
+    case SyncPolicy::interval:
+    case SyncPolicy::none: break;
+  }
+  return false;
+}
+
+/// One turn: submits what can be, waits for the disk without the lock, publishes what is durable.
+/// Returns whether anything was under way.
+bool Committer::drive(Lock& lock, std::chrono::nanoseconds timeout) {
+  if (failure_) return false;
+  driving_ = true;
+  submit();
+  const bool under_way = journal_->under_way();
+  if (under_way) {
+    lock.unlock();
+    auto waited = journal_->wait(timeout);
+    lock.lock();
+    if (!waited) {
+      poison_locked(waited.error());
+    } else {
+      finish();
+    }
+  }
+  driving_ = false;
+  if (waiters_ > 0) done_.notify_all();
+  return under_way;
+}
+
+void Committer::submit() {
+  while (due() && journal_->slot_free()) {
+    if (!submit_one()) return;
+  }
+}
+
+/// Takes the target as late as possible: everything published by now.
+bool Committer::submit_one() {
+  // SYNC published: acquire, so that what is copied is what was published.
+  Position target = published_.load(std::memory_order_acquire);
+  Position from = submitted_;
+  if (large_) {
+    if (synced_to() < large_->through) return false;  // the syncer is at it
+    from = large_->through;
+    if (target - from > journal_->max_length()) target = large_->target;
+  } else if (target - from > journal_->max_length()) {
+    // Too much for an entry: the full pages go straight to the segment, the rest into the journal.
+    large_ = Large{align_down(target, kJournalBlockBytes), target};
+    sync_work_.notify_all();
+    return false;
+  }
+  switch (journal_->submit(segments_, from, target, synced_to())) {
+    case Journal::Submitted::no_slot: return false;
+    case Journal::Submitted::no_room:
+      out_of_room_ = true;
+      sync_work_.notify_all();
+      return false;
+    case Journal::Submitted::yes: break;
+  }
+  submitted_ = target;
+  submitted_at_ = std::chrono::steady_clock::now();
+  large_.reset();
+  out_of_room_ = false;
+  due_ = false;
+  return true;
+}
+
+/// Takes note of writes that have ended.
+void Committer::finish() {
+  completed_.clear();
+  auto done = journal_->complete(completed_);
+  if (failure_) return;  // the syncer failed meanwhile: nothing is acknowledged any more
+  for (const Journal::Completed& entry : completed_) publish(entry);
+  if (!done) poison_locked(done.error());
+  if (sync_job()) sync_work_.notify_all();
+}
+
+void Committer::publish(const Journal::Completed& entry) {
+  control_.raise_committed(entry.end);  // invariant 2
+  control_.set_durable(entry.end);
+  if (entry.length > 0) commits_.fetch_add(1, std::memory_order_relaxed);
+  if (control_.armed()) wake_sleeper(control_);
+}
+
+// --- the syncer's side ---
+
+void Committer::request_sync(Position target) {
+  {
+    const std::lock_guard lock(mutex_);
+    if (target <= sync_requested_) return;
+    sync_requested_ = target;
+    requested_ = std::max(requested_, target);
+  }
+  work_.notify_one();
+  sync_work_.notify_all();
+}
+
+/// How far a sync may go without touching the pages under the writer's hands.
+Position Committer::lazy_end() const {
+  const Position published = published_.load(std::memory_order_acquire);
+  const Position base = align_down(published, files_.meta.segment_size_bytes);
+  const Position behind =
+      published - base > kMaxFolioBytes
+          ? align_down(published - kMaxFolioBytes, kJournalBlockBytes)
+          : base;
+  return std::min(behind, durable());
+}
+
+std::optional<Committer::SyncJob> Committer::sync_job() const {
+  const Position synced = synced_to();
+  if (large_ && synced < large_->through) return SyncJob{synced, large_->through, 0};
+  const Ring& ring = journal_->ring();
+  const std::uint64_t quarter = ring.size_bytes() / 4;
+  // Pressed for room: one stall of the writer is better than commits that wait, and two anchors free
+  // what one only announces.
+  const bool pressed = out_of_room_ || ring.used_bytes() > 2 * quarter;
+  Position to = synced;
+  unsigned anchors = 0;
+  if (pressed || ring.needed_bytes() >= quarter) {
+    to = std::max(synced, lazy_end());
+    if (pressed && ring.freed_by(to) < quarter) to = std::max(synced, durable());
+    if (pressed) {
+      anchors = ring.freed_by(to) > 0 ? 2 : 0;
+    } else {
+      anchors = ring.announced_by(to) > 0 ? 1 : 0;
+    }
+  }
+  if (sync_requested_ > to && durable() >= sync_requested_) to = sync_requested_;
+  if (to == synced && anchors == 0) return {};
+  return SyncJob{synced, to, anchors};
+}
+
+std::optional<Committer::SyncJob> Committer::next_sync_job() {
+  Lock lock(mutex_);
+  std::optional<SyncJob> job;
+  sync_work_.wait(lock, [&] {
+    return sync_stopping_ || (!failure_ && (job = sync_job()));
+  });
+  if (sync_stopping_) return {};
+  return job;
+}
+
+void Committer::synced(Position position) {
+  {
+    const std::lock_guard lock(mutex_);
+    synced_.store(position, std::memory_order_release);
   }
   done_.notify_all();
+  work_.notify_all();
+  signal();
 }
 
-Result<void> Committer::sync_to(Position target) {
-  const std::uint64_t first = files_.segment_of(durable());
-  const std::uint64_t last = files_.segment_of(target);
-  for (const auto& segment : segments_.between(first, last)) {
-    if (auto done = sync_data(segment->file.get(), segment->path); !done) return done;
+Journal::Anchor Committer::next_anchor(std::uint32_t flags) const {
+  const std::lock_guard lock(mutex_);
+  // Never beyond what is acknowledged: an anchor's word is the end of a unit, or lies before one.
+  return journal_->next_anchor(std::min(synced_to(), durable()), flags);
+}
+
+void Committer::anchored(const Journal::Anchor& anchor) {
+  {
+    const std::lock_guard lock(mutex_);
+    journal_->anchored(anchor);
+    out_of_room_ = false;
   }
-  return {};
+  done_.notify_all();
+  work_.notify_all();
+  signal();
+}
+
+void Committer::stop_sync() {
+  {
+    const std::lock_guard lock(mutex_);
+    sync_stopping_ = true;
+  }
+  sync_work_.notify_all();
 }
 
 }  // namespace tailrace

@@ -3,6 +3,7 @@
 #include <linux/fs.h>
 #include <sys/syscall.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 
@@ -11,6 +12,7 @@
 #include "file/process.h"
 #include "format/control.h"
 #include "format/log_meta.h"
+#include "log/journal_file.h"
 #include "log/log_files.h"
 #include "tailrace/log.h"
 
@@ -27,10 +29,33 @@ Result<void> fill(const Directory& directory, const LogMeta& meta) {
     return done;
   }
   if (auto done = write_file(directory, file_name::kLock, nullptr, 0, 0600); !done) return done;
+  if (auto done = JournalFile::create(directory, file_name::kJournal, meta, 0, 0); !done) {
+    return done;
+  }
   if (auto done = write_file(directory, file_name::kMeta, &meta, sizeof meta, 0640); !done) {
     return done;
   }
   return directory.sync();
+}
+
+Result<void> check(const CreateOptions& options) {
+  const std::uint64_t segment_size = options.segment_size_bytes;
+  if (!std::has_single_bit(segment_size) || segment_size < kMinSegmentSizeBytes ||
+      segment_size > kMaxSegmentSizeBytes) {
+    return fail(Error(errc::invalid_argument,
+                      fmt::format("a segment of {} bytes: the size must be a power of two from {} "
+                                  "to {}",
+                                  segment_size, kMinSegmentSizeBytes, kMaxSegmentSizeBytes)));
+  }
+  const std::uint64_t journal_size = options.journal_size_bytes;
+  if (journal_size != 0 &&
+      (journal_size < kMinJournalSizeBytes || journal_size % kJournalBlockBytes != 0)) {
+    return fail(Error(errc::invalid_argument,
+                      fmt::format("a journal of {} bytes: the size must be a multiple of {}, and at "
+                                  "least {}",
+                                  journal_size, kJournalBlockBytes, kMinJournalSizeBytes)));
+  }
+  return {};
 }
 
 void remove_tree(const Directory& parent, const std::string& name) {
@@ -41,14 +66,7 @@ void remove_tree(const Directory& parent, const std::string& name) {
 }  // namespace
 
 Result<void> create_log(const std::filesystem::path& path, const CreateOptions& options) {
-  const std::uint64_t segment_size = options.segment_size_bytes;
-  if (!std::has_single_bit(segment_size) || segment_size < kMinSegmentSizeBytes ||
-      segment_size > kMaxSegmentSizeBytes) {
-    return fail(Error(errc::invalid_argument,
-                      fmt::format("a segment of {} bytes: the size must be a power of two from {} "
-                                  "to {}",
-                                  segment_size, kMinSegmentSizeBytes, kMaxSegmentSizeBytes)));
-  }
+  if (auto right = check(options); !right) return right;
   std::filesystem::path target = path;
   if (!target.has_filename()) target = target.parent_path();  // "dir/log/" means "dir/log"
   if (target.empty() || target.filename() == "." || target.filename() == "..") {
@@ -67,7 +85,10 @@ Result<void> create_log(const std::filesystem::path& path, const CreateOptions& 
   LogMeta meta{};
   random_bytes(meta.log_id, sizeof meta.log_id);
   random_bytes(&meta.salt, sizeof meta.salt);
-  meta.segment_size_bytes = segment_size;
+  meta.segment_size_bytes = options.segment_size_bytes;
+  meta.journal_size_bytes = options.journal_size_bytes != 0
+                                ? options.journal_size_bytes
+                                : std::min(meta.segment_size_bytes, kDefaultJournalSizeBytes);
   meta.created_ns = Clock::kernel_ns();
   seal(meta);
 

@@ -61,7 +61,7 @@ Result<LogInfo> inspect(const std::filesystem::path& path) {
   info.segment_size_bytes = files->meta.segment_size_bytes;
   info.journal_size_bytes = files->meta.journal_size_bytes;
   info.segments = segments->size();
-  info.backend = "fdatasync";
+  info.backend = "";
   info.writer = writer_state(*control);
   if (info.writer != WriterState::none) info.writer_pid = control->view().writer().pid;
   if (control->of_this_boot()) {

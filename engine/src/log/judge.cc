@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "log/overlay.h"
 #include "log/tail.h"
 
 namespace tailrace {
@@ -11,43 +12,66 @@ namespace {
 
 class Judge {
  public:
-  Judge(const LogFiles& files, ControlView control) : files_(files), control_(control) {}
+  Judge(const LogFiles& files, ControlView control, const Evidence& evidence)
+      : files_(files), control_(control), evidence_(evidence) {}
 
   Result<Judgement> run(JudgeFrom from) {
-    const Position durable = control_.durable();
     auto segments = files_.list_segments();
     if (!segments) return fail(segments.error());
     segments_ = std::move(*segments);
-    const Position retained = control_.first_retained();
-    std::erase_if(segments_, [&](std::uint64_t n) { return files_.base_of(n + 1) <= retained; });
-    result_.floor = std::max(retained, durable_floor(files_, durable, segments_));
+    retained_ = control_.first_retained();
+    if (journal() != nullptr) retained_ = std::max(retained_, journal()->anchor.first_retained);
+    std::erase_if(segments_, [&](std::uint64_t n) { return files_.base_of(n + 1) <= retained_; });
+    result_.durable = std::max(retained_, evidence_.durable);
+    result_.synced_to = std::max(retained_, evidence_.synced_to);
     if (auto walked = walk(from); !walked) return fail(walked.error());
-    result_.corrupt = result_.corrupt || result_.end.position < result_.floor;
+    result_.corrupt = result_.corrupt || result_.end.position < result_.durable;
+    if (result_.file.empty()) {
+      const std::uint64_t number = files_.segment_of(result_.bad_position);
+      result_.file = files_.segment_path(number);
+      result_.bad_offset = result_.bad_position - files_.base_of(number);
+    }
+    if (!result_.corrupt && journal() != nullptr) judge_journal();
     if (!result_.corrupt && from != JudgeFrom::start_under_writer) {
       if (auto found = find_tail(files_, segments_, result_); !found) return fail(found.error());
     }
-    if (result_.file.empty())
-      result_.file = files_.segment_path(files_.segment_of(result_.bad_position));
     return std::move(result_);
   }
 
  private:
+  [[nodiscard]] const JournalScan* journal() const noexcept { return evidence_.journal; }
   [[nodiscard]] bool exists(std::uint64_t number) const {
-    return std::binary_search(segments_.begin(), segments_.end(), number);
+    return std::binary_search(segments_.begin(), segments_.end(), number) ||
+           wholly_journaled(files_, number, journal());
   }
 
-  /// The last segment from which everything can be judged: the floor lies in it or behind it, and
-  /// its header is right, so that sequence and epoch are known.
+  /// The segments are as far as the journal says. Does it say as much as was acknowledged?
+  void judge_journal() {
+    const Position acknowledged = control_.durable();
+    if (!journal()->corrupt && journal()->durable >= acknowledged) return;
+    result_.corrupt = true;
+    result_.file = file_name::kJournal;
+    result_.bad_offset = journal()->end_offset;
+    result_.bad_sequence = result_.end.sequence;
+    result_.detail =
+        journal()->corrupt
+            ? journal()->detail
+            : fmt::format("the journal ends at position {}, but {} had been acknowledged",
+                          journal()->durable, acknowledged);
+  }
+
+  /// The last segment from which everything can be judged: what may not be in the segments begins
+  /// in it or behind it, and its header is right, so that sequence and epoch are known.
   [[nodiscard]] Result<std::uint64_t> first_number(JudgeFrom from) const {
-    const std::uint64_t first = files_.segment_of(control_.first_retained());
-    if (from != JudgeFrom::floor || segments_.empty()) return first;
+    const std::uint64_t first = files_.segment_of(retained_);
+    if (from != JudgeFrom::synced || segments_.empty()) return first;
     // A gap among the files is damage wherever it lies: judge from before it.
     std::uint64_t whole = first;
     while (exists(whole)) ++whole;
-    std::uint64_t number = std::min(std::max(files_.segment_of(result_.floor), first), whole);
+    std::uint64_t number = std::min(std::max(files_.segment_of(result_.synced_to), first), whole);
     for (; number > first; --number) {
       if (!exists(number)) continue;
-      auto segment = SegmentFile::open(files_, number);
+      auto segment = open_overlaid(files_, number, journal());
       if (!segment) return fail(segment.error());
       if (segment->header) break;
     }
@@ -69,7 +93,7 @@ class Judge {
         result_.corrupt = !segments_.empty() && segments_.back() > *number;
         return {};
       }
-      auto segment = SegmentFile::open(files_, *number);
+      auto segment = open_overlaid(files_, *number, journal());
       if (!segment) return fail(segment.error());
       if (!enter(*segment, first)) {
         // Nobody knows which sequence the first retained record has if its header does not say it.
@@ -120,6 +144,8 @@ class Judge {
 
   const LogFiles& files_;
   ControlView control_;
+  const Evidence& evidence_;
+  Position retained_ = 0;
   std::vector<std::uint64_t> segments_;
   Judgement result_;
 };
@@ -135,8 +161,9 @@ Position durable_floor(const LogFiles& files, Position durable,
   return floor;
 }
 
-Result<Judgement> judge(const LogFiles& files, ControlView control, JudgeFrom from) {
-  return Judge(files, control).run(from);
+Result<Judgement> judge(const LogFiles& files, ControlView control, JudgeFrom from,
+                        const Evidence& evidence) {
+  return Judge(files, control, evidence).run(from);
 }
 
 }  // namespace tailrace

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 #include <array>
+#include <functional>
+#include <iterator>
 
 #include "format/segment_header.h"
 
@@ -37,22 +39,13 @@ std::vector<std::shared_ptr<LiveSegment>> LiveSegments::between(std::uint64_t fi
   return found;
 }
 
-void LiveSegments::leave(std::uint64_t number, std::uint64_t durable_below) {
-  std::vector<std::shared_ptr<LiveSegment>> closing;  // closed and unmapped outside the lock
-  std::vector<std::shared_ptr<const Mapping>> unmapping;
+void LiveSegments::leave(std::uint64_t number) {
+  std::vector<std::shared_ptr<LiveSegment>> leaving;  // unmapped and closed outside the lock
   const std::lock_guard lock(mutex_);
-  for (auto it = segments_.begin(); it != segments_.end();) {
-    LiveSegment& segment = **it;
-    if (segment.number < number && segment.mapping) {
-      unmapping.push_back(std::move(segment.mapping));
-    }
-    if (segment.number < number && segment.number < durable_below) {
-      closing.push_back(std::move(*it));
-      it = segments_.erase(it);
-    } else {
-      ++it;
-    }
-  }
+  const auto left = [number](const auto& segment) { return segment->number < number; };
+  const auto first = std::stable_partition(segments_.begin(), segments_.end(), std::not_fn(left));
+  leaving.assign(std::make_move_iterator(first), std::make_move_iterator(segments_.end()));
+  segments_.erase(first, segments_.end());
 }
 
 Result<std::shared_ptr<LiveSegment>> open_live_segment(const LogFiles& files,

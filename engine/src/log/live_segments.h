@@ -10,13 +10,13 @@
 namespace tailrace {
 
 /// A segment that the writer's process has open: the one in use, the prepared next one, and those
-/// behind that are not yet durable.
+/// behind that are not yet synced.
 struct LiveSegment {
   std::uint64_t number = 0;
   std::string path;
-  Fd file;  // kept from before the first store until the segment is durable: the kernel
-            // reports a failed write-back once per open file
-  std::shared_ptr<const Mapping> mapping;  // for writing; goes when the writer has left
+  Fd file;  // kept, as the mapping of it, from before the first store until the segment is synced:
+            // the kernel reports a failed write-back once per open file
+  std::shared_ptr<const Mapping> mapping;  // for writing
   bool published = false;                  // mode set, so that the group may read it
 };
 
@@ -31,8 +31,8 @@ class LiveSegments {
   /// Numbers first..last, as far as they are there.
   [[nodiscard]] std::vector<std::shared_ptr<LiveSegment>> between(std::uint64_t first,
                                                                   std::uint64_t last) const;
-  /// Lets go of segments below `number`: their mappings now, their files if durable as well.
-  void leave(std::uint64_t number, std::uint64_t durable_below);
+  /// Lets go of segments below `number`.
+  void leave(std::uint64_t number);
 
  private:
   mutable std::mutex mutex_;

@@ -14,6 +14,7 @@ namespace tailrace {
 namespace file_name {
 inline constexpr const char* kMeta = "log.meta";
 inline constexpr const char* kLock = "writer.lock";
+inline constexpr const char* kJournal = "journal";
 inline constexpr const char* kControl = "control";
 inline constexpr const char* kWake = "wake";
 inline constexpr const char* kSegments = "segments";

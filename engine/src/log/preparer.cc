@@ -109,9 +109,9 @@ void Preparer::run() {
 /// One attempt at the wanted segment.
 void Preparer::prepare(std::unique_lock<std::mutex>& lock) {
   const std::uint64_t number = wanted_;
-  if (number >= 2 && committer_.durable() < files_.base_of(number - 1)) {
+  if (number >= 2 && committer_.synced_to() < files_.base_of(number - 1)) {
     lock.unlock();
-    committer_.request(files_.base_of(number - 1));
+    committer_.request_sync(files_.base_of(number - 1));
     if (committer_.poisoned()) answer_.notify_all();
     lock.lock();
     // The committer does not know who waits for it here.
@@ -145,7 +145,7 @@ void Preparer::tidy() {
   const std::uint64_t current = files_.segment_of(published);
   write_marks();
   publish_modes(current);
-  segments_.leave(current, files_.segment_of(committer_.durable()));
+  segments_.leave(std::min(current, files_.segment_of(committer_.synced_to())));
 }
 
 /// The group may read a segment once it is begun.

@@ -15,8 +15,8 @@ namespace tailrace {
 /// The slow file work of a writer, off the append path: makes the next segment ready while this one
 /// fills, opens finished ones to the group, writes the index, lets go of what is behind.
 ///
-/// Invariant: segment n+2 is made only after segment n is durable to its end. So a file that exists
-/// bears witness (see durable_floor), and what is committed but not durable stays within two
+/// Invariant: segment n+2 is made only after segment n is synced to its end. So a file that exists
+/// bears witness (see durable_floor), and what is committed but not synced stays within two
 /// segments.
 /// Threads: take from the appender's, the rest from any.
 class Preparer {

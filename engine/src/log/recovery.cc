@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "log/overlay.h"
+
 namespace tailrace {
 namespace {
 
@@ -13,9 +15,9 @@ constexpr std::size_t kChunkBytes = std::size_t{1} << 20;
 Error corrupt_error(const LogFiles& files, const Judgement& judged) {
   Error error(errc::corrupt, "durable data is damaged: " + judged.detail);
   error.path(files.root.path_of(judged.file))
-      .offset(judged.bad_position % files.meta.segment_size_bytes)
+      .offset(judged.bad_offset)
       .sequence(judged.bad_sequence)
-      .next(fmt::format("nothing was changed; see: tailrace verify {}", files.root.path()));
+      .next(fmt::format("nothing was changed; see: tailrace repair {}", files.root.path()));
   return error;
 }
 
@@ -58,27 +60,38 @@ Result<void> zero_range(int fd, std::uint64_t from, std::uint64_t to, const std:
   return {};
 }
 
-/// Writes bytes [from, to) of a file over themselves: what the page cache holds is no evidence that
-/// the disk has it (an earlier fsync may have failed), so it is made dirty again.
-Result<void> rewrite_range(int fd, std::uint64_t from, std::uint64_t to, const std::string& path) {
-  std::vector<std::byte> chunk(std::min<std::uint64_t>(kChunkBytes, to - from));
-  while (from < to) {
-    const std::size_t size = std::min<std::uint64_t>(chunk.size(), to - from);
-    auto got = read_some(fd, chunk.data(), size, from, path);
-    if (!got) return fail(got.error());
-    if (*got < size)
-      return fail(Error(errc::io, "the file became shorter").path(path).offset(from));
-    if (auto done = write_all(fd, chunk.data(), size, from, path); !done) return done;
-    from += size;
+/// A missing file of a segment that the journal holds, made anew: whole or not at all.
+Result<Fd> remake_segment(const LogFiles& files, const SegmentFile& image) {
+  const std::string name = files.segment_name(image.number);
+  const std::string beside = "." + name + ".new";
+  const std::string path = files.segments.path_of(beside);
+  auto file = files.segments.open_file(beside, O_RDWR | O_CREAT | O_TRUNC, 0600);
+  if (!file) return file;
+  const auto size = static_cast<off_t>(image.mapping.size());
+  if (const int error = ::posix_fallocate(file->get(), 0, size); error != 0) {
+    return fail(sys_error("cannot reserve room for a segment", path, error));
   }
-  return {};
+  if (auto done = write_all(file->get(), image.mapping.data(), image.mapping.size(), 0, path);
+      !done) {
+    return fail(done.error());
+  }
+  if (auto done = sync_file(file->get(), path); !done) return fail(done.error());
+  if (auto done = files.segments.rename(beside, name); !done) return fail(done.error());
+  if (auto done = files.segments.sync(); !done) return fail(done.error());
+  return file;
 }
 
-/// Steps 4 and 6 for one segment: everything from the floor to `end` again, zeros behind, fsync.
-Result<void> settle_segment(const LogFiles& files, std::uint64_t number, const Judgement& judged) {
+/// Steps 4 and 6 for one segment: everything from synced_to to the end again, from the journal and
+/// from what was read; zeros behind; fsync. What the page cache holds is no evidence that the disk
+/// has it (an earlier fsync may have failed), so it is written again.
+Result<void> settle_segment(const LogFiles& files, std::uint64_t number, const Judgement& judged,
+                            const JournalScan& journal) {
   const std::string name = files.segment_name(number);
   const std::string path = files.segments.path_of(name);
+  auto image = open_overlaid(files, number, &journal);
+  if (!image) return fail(image.error());
   auto file = files.open_owned(files.segments, name, O_RDWR);
+  if (!file && file.error().code() == errc::not_found) file = remake_segment(files, *image);
   if (!file) return fail(file.error());
   const Position base = files.base_of(number);
   const std::uint64_t end = std::min(judged.end.position - base, files.meta.segment_size_bytes);
@@ -88,13 +101,16 @@ Result<void> settle_segment(const LogFiles& files, std::uint64_t number, const J
   }
   auto size = file_size(file->get(), path);
   if (!size) return fail(size.error());
-  if (*size < files.meta.segment_size_bytes &&
-      ::posix_fallocate(file->get(), 0, static_cast<off_t>(files.meta.segment_size_bytes)) != 0) {
-    return fail(sys_error("cannot lengthen the last segment", path, errno));
+  if (*size < files.meta.segment_size_bytes) {
+    const auto whole = static_cast<off_t>(files.meta.segment_size_bytes);
+    if (const int error = ::posix_fallocate(file->get(), 0, whole); error != 0) {
+      return fail(sys_error("cannot lengthen the last segment", path, error));
+    }
   }
-  const std::uint64_t from = judged.floor > base ? align_down(judged.floor - base, 4096) : 0;
+  const std::uint64_t from = judged.synced_to > base ? judged.synced_to - base : 0;
   if (from < end) {
-    if (auto done = rewrite_range(file->get(), from, end, path); !done) return done;
+    const std::byte* const bytes = image->mapping.data() + from;
+    if (auto done = write_all(file->get(), bytes, end - from, from, path); !done) return done;
   }
   return sync_file(file->get(), path);
 }
@@ -113,15 +129,21 @@ Result<void> remove_later(const LogFiles& files, std::uint64_t first_to_remove) 
 
 }  // namespace
 
-Result<Recovered> recover(const LogFiles& files, const ControlFile& control) {
+Result<Recovered> recover(const LogFiles& files, const ControlFile& control,
+                          const JournalFile& journal) {
   const ControlView view = control.view();
-  auto judged = judge(files, view, JudgeFrom::floor);
+  auto scan = scan_journal(files, journal);
+  if (!scan) return fail(scan.error());
+  auto judged = judge(files, view, JudgeFrom::synced, {scan->durable, scan->synced_to, &*scan});
   if (!judged) return fail(judged.error());
   if (judged->corrupt) return fail(corrupt_error(files, *judged));
 
   Recovered recovered;
   recovered.end = judged->end;
-  recovered.last_epoch = std::max(judged->end.epoch, view.writer().epoch);
+  recovered.last_epoch =
+      std::max({judged->end.epoch, view.writer().epoch, scan->anchor.epoch});
+  recovered.anchor = scan->anchor;
+  recovered.anchor_block = scan->anchor_block;
   recovered.marks = std::move(judged->marks);
   Recovery& report = recovered.report;
   report.end = judged->end.position;
@@ -145,9 +167,9 @@ Result<Recovered> recover(const LogFiles& files, const ControlFile& control) {
   if (auto done = remove_later(files, at_boundary ? end_segment : end_segment + 1); !done) {
     return fail(done.error());
   }
-  for (std::uint64_t number = files.segment_of(judged->floor); files.base_of(number) < report.end;
-       ++number) {
-    if (auto done = settle_segment(files, number, *judged); !done) {
+  for (std::uint64_t number = files.segment_of(judged->synced_to);
+       files.base_of(number) < report.end; ++number) {
+    if (auto done = settle_segment(files, number, *judged, *scan); !done) {
       return fail(done.error());
     }
   }

@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "log/control_file.h"
+#include "log/journal_file.h"
 #include "log/judge.h"
 #include "log/log_files.h"
 #include "tailrace/writer.h"
@@ -15,17 +16,22 @@ struct Recovered {
   Cursor end;
   Epoch last_epoch = 0;          // the highest that this log has seen
   std::vector<IndexMark> marks;  // of the segment that `end` lies in
+  JournalAnchor anchor{};        // the newest one; stays in force until the writer's own
+  std::uint64_t anchor_block = 0;
   Recovery report;
 };
 
 /// Steps, in this order; a recovery that dies anywhere is simply done again and gives the same
-/// result, because nothing below the valid end is changed and the end does not depend on what lies
-/// behind it:
-///   1. judge; `corrupt` changes nothing                 4. zero the rest of the last segment
-///   2. make the generation odd                          5. remove later segments, last first
-///   3. save the tail aside                              6. write [durable, end) again and fsync
-/// The caller, who holds the lock, writes the epoch frame, makes it durable and then the generation
-/// even. Errors: corrupt, no_space, permission, io.
-[[nodiscard]] Result<Recovered> recover(const LogFiles& files, const ControlFile& control);
+/// result, because the journal is not changed, nothing below the valid end becomes different, and
+/// the end does not depend on what lies behind it:
+///   1. judge the segments under the journal's overlay; `corrupt` changes nothing
+///   2. make the generation odd
+///   3. save the tail aside
+///   4. remove later segments, last first
+///   5. zero the rest of the last segment, write [synced_to, end) again and fsync
+/// The caller, who holds both locks, then writes the anchors of the new epoch, the epoch frame, and
+/// makes the generation even. Errors: corrupt, no_space, permission, io.
+[[nodiscard]] Result<Recovered> recover(const LogFiles& files, const ControlFile& control,
+                                        const JournalFile& journal);
 
 }  // namespace tailrace

@@ -1,5 +1,8 @@
+#include <optional>
+
 #include "log/control_file.h"
 #include "log/judge.h"
+#include "log/journal_scan.h"
 #include "log/log_files.h"
 #include "tailrace/log.h"
 
@@ -14,35 +17,88 @@ const char* to_string(Verdict verdict) noexcept {
   return "?";
 }
 
+namespace {
+
+/// The journal of a log that nobody writes, if this process may read it.
+Result<std::optional<JournalScan>> read_journal(const LogFiles& files) {
+  auto journal = JournalFile::open_to_read(files);
+  if (!journal) {
+    if (journal.error().code() == errc::permission) return std::optional<JournalScan>();
+    return fail(journal.error());
+  }
+  auto scan = scan_journal(files, *journal);
+  if (!scan) return fail(scan.error());
+  return std::optional<JournalScan>(std::move(*scan));
+}
+
+/// What is known without the journal.
+Result<Evidence> evidence_without(const LogFiles& files, const ControlFile& control) {
+  auto segments = files.list_segments();
+  if (!segments) return fail(segments.error());
+  Evidence evidence;
+  const bool counts = control.of_this_boot() || control.view().state() == ControlState::closed;
+  evidence.durable = durable_floor(files, counts ? control.view().durable() : 0, *segments);
+  return evidence;
+}
+
+VerifyReport report_of(const Judgement& judged, bool damaged) {
+  VerifyReport report;
+  if (!damaged && judged.tail.empty()) {
+    report.bytes = judged.bytes;
+    report.records = judged.records;
+    return report;
+  }
+  report.verdict = damaged ? Verdict::corrupt : Verdict::torn_tail;
+  report.file = judged.file;
+  report.offset = judged.bad_offset;
+  report.sequence = judged.bad_sequence;
+  if (!damaged) {
+    report.bytes = judged.tail_bytes;
+    report.records = judged.tail_records;
+  }
+  report.detail = judged.detail;
+  return report;
+}
+
+/// A live writer's log: whatever it had published when this began must be found valid.
+Result<VerifyReport> verify_live(const LogFiles& files, const ControlFile& control) {
+  const Position committed = control.view().committed();
+  Evidence evidence;
+  evidence.durable = control.view().durable();
+  auto judged = judge(files, control.view(), JudgeFrom::start_under_writer, evidence);
+  if (!judged) return fail(judged.error());
+  return report_of(*judged, judged->corrupt || judged->end.position < committed);
+}
+
+}  // namespace
+
 Result<VerifyReport> verify(const std::filesystem::path& path) {
   auto files = LogFiles::open(path);
   if (!files) return fail(files.error());
   auto control = ControlFile::open(*files, Access::read);
   if (!control) return fail(control.error());
-  // Read before the scan: whatever a live writer had published by now must be found valid.
-  const bool live = control->writer_alive();
-  const Position committed = control->view().committed();
-  auto judged =
-      judge(*files, control->view(), live ? JudgeFrom::start_under_writer : JudgeFrom::start);
-  if (!judged) return fail(judged.error());
-
-  VerifyReport report;
-  const bool damaged = judged->corrupt || (live && judged->end.position < committed);
-  const bool unfinished = !judged->tail.empty();
-  if (!damaged && !unfinished) {
-    report.bytes = judged->bytes;
-    report.records = judged->records;
+  if (control->writer_alive()) return verify_live(*files, *control);
+  auto journal = read_journal(*files);
+  if (!journal) {
+    if (journal.error().code() != errc::corrupt) return fail(journal.error());
+    VerifyReport report;
+    report.verdict = Verdict::corrupt;
+    report.file = file_name::kJournal;
+    report.detail = journal.error().what();
     return report;
   }
-  report.verdict = damaged ? Verdict::corrupt : Verdict::torn_tail;
-  report.file = judged->file;
-  report.offset = judged->bad_position % files->meta.segment_size_bytes;
-  report.sequence = judged->bad_sequence;
-  if (!damaged) {
-    report.bytes = judged->tail_bytes;
-    report.records = judged->tail_records;
+  Result<Evidence> evidence = Evidence();
+  if (*journal) {
+    const JournalScan& scan = **journal;
+    evidence = Evidence{scan.durable, scan.synced_to, &scan};
+  } else {
+    evidence = evidence_without(*files, *control);
+    if (!evidence) return fail(evidence.error());
   }
-  report.detail = judged->detail;
+  auto judged = judge(*files, control->view(), JudgeFrom::start, *evidence);
+  if (!judged) return fail(judged.error());
+  VerifyReport report = report_of(*judged, judged->corrupt);
+  report.journal_checked = journal->has_value();
   return report;
 }
 

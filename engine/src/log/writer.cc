@@ -5,6 +5,8 @@
 #include <unistd.h>
 
 #include <cassert>
+#include <cstdlib>
+#include <cstring>
 
 #include "file/process.h"
 #include "file/wake_socket.h"
@@ -16,6 +18,7 @@
 #include "log/index.h"
 #include "log/preparer.h"
 #include "log/recovery.h"
+#include "log/syncer.h"
 
 namespace tailrace {
 namespace {
@@ -34,19 +37,37 @@ Result<Fd> take_lock(const LogFiles& files, std::chrono::milliseconds timeout) {
   return fail(std::move(error));
 }
 
+/// How the journal is written: the best that works here, or less where TAILRACE_IO says so
+/// ("thread": no io_uring, "buffered": no O_DIRECT, "thread,buffered": neither).
+Journal::Options journal_options() {
+  Journal::Options options;
+  const char* const given = std::getenv("TAILRACE_IO");
+  if (given == nullptr) return options;
+  if (std::strstr(given, "thread") != nullptr) options.io_uring = false;
+  if (std::strstr(given, "buffered") != nullptr) options.direct = Direct::no;
+  return options;
+}
+
+/// How long a dead writer's last write may take to end.
+constexpr std::chrono::seconds kJournalPatience{30};
+
 }  // namespace
 
 /// A writer in the order in which its parts are made; they go in the reverse order.
 class Writer::Impl : public ForkGuard {
  public:
-  Impl(LogFiles log_files, Fd lock, ControlFile control, const WriterOptions& options)
+  Impl(LogFiles log_files, Fd lock, JournalFile journal, ControlFile control,
+       const WriterOptions& options)
       : files_(std::move(log_files)),
         lock_(std::move(lock)),
+        journal_file_(std::move(journal)),
         control_file_(std::move(control)),
         control_(control_file_.view()),
         committer_(
             files_, segments_, control_, published_,
-            {options.sync, options.sync_interval, [this] { appender_.stop(Stop::poisoned); }}),
+            {options.sync, options.sync_interval, options.sync_bytes,
+             [this] { appender_.stop(Stop::poisoned); }}),
+        syncer_(files_, segments_, committer_),
         preparer_(files_, segments_, committer_, marks_, published_, options.populate_ahead_bytes),
         appender_(files_, control_, committer_, preparer_, marks_, process_clock(), published_),
         options_(options) {}
@@ -62,6 +83,8 @@ class Writer::Impl : public ForkGuard {
     // The lock belongs to the open file, which parent and child share: let the parent's death free
     // it.
     lock_.reset();
+    journal_file_.forget();
+    committer_.forked();
   }
   [[nodiscard]] bool is_forked() const noexcept { return appender_.stopped() == Stop::forked; }
 
@@ -80,12 +103,14 @@ class Writer::Impl : public ForkGuard {
 
   LogFiles files_;
   Fd lock_;
+  JournalFile journal_file_;  // until the journal takes it over
   ControlFile control_file_;
   ControlView control_;
   LiveSegments segments_;
   MarkQueue marks_;
   alignas(64) std::atomic<Position> published_{0};  // the appender's, for the threads around it
   Committer committer_;
+  Syncer syncer_;
   Preparer preparer_;
   Appender appender_;
   std::optional<Helper> helper_;
@@ -94,9 +119,14 @@ class Writer::Impl : public ForkGuard {
 };
 
 Result<void> Writer::Impl::begin() {
-  auto recovered = recover(files_, control_file_);
+  auto recovered = recover(files_, control_file_, journal_file_);
   if (!recovered) return fail(recovered.error());
   recovery_ = recovered->report;
+  auto journal = Journal::begin(files_, std::move(journal_file_), recovered->anchor,
+                                recovered->anchor_block, recovered->end.position,
+                                recovered->last_epoch + 1, journal_options());
+  if (!journal) return fail(journal.error());
+  committer_.begin(std::move(*journal), recovered->end.position);
   announce(*recovered);
   if (auto done = stand_at(*recovered); !done) return done;
   if (auto done = appender_.append_epoch_start(recovered->last_epoch + 1); !done) return done;
@@ -138,6 +168,7 @@ Result<void> Writer::Impl::stand_at(const Recovered& recovered) {
     static_cast<void>(write_index(files_, number, recovered.marks));
   }
   committer_.start();
+  syncer_.start();
   preparer_.start(at_boundary ? number : number + 1);
   return at_boundary ? appender_.begin_segment(end) : Result<void>{};
 }
@@ -160,7 +191,9 @@ Result<void> Writer::Impl::close() {
   appender_.stop(Stop::closed);
   if (helper_) helper_->stop();
   preparer_.stop();
+  syncer_.stop();
   committer_.stop();
+  if (helper_ && synced) synced = syncer_.settle(appender_.end());
   if (helper_) {
     control_.raise_committed(appender_.end());
     control_.set_state(ControlState::closed);
@@ -169,6 +202,7 @@ Result<void> Writer::Impl::close() {
     files_.root.remove(file_name::kWake);
   }
   helper_.reset();
+  committer_.unlock();
   unlock_file(lock_.get());
   lock_.reset();
   return synced;
@@ -195,10 +229,13 @@ Result<Writer> Writer::open(const std::filesystem::path& path, const WriterOptio
   if (!files) return fail(files.error());
   auto lock = take_lock(*files, options.lock_timeout);
   if (!lock) return fail(lock.error());
+  const bool direct = journal_options().direct == Direct::yes;
+  auto journal = JournalFile::open_locked(*files, direct ? Direct::yes : Direct::no, kJournalPatience);
+  if (!journal) return fail(journal.error());
   auto control = ControlFile::open_or_remake(*files);
   if (!control) return fail(control.error());
-  auto impl =
-      std::make_unique<Impl>(std::move(*files), std::move(*lock), std::move(*control), options);
+  auto impl = std::make_unique<Impl>(std::move(*files), std::move(*lock), std::move(*journal),
+                                     std::move(*control), options);
   if (auto begun = impl->begin(); !begun) return fail(begun.error());
   return Writer(std::move(impl));
 }

@@ -1,0 +1,54 @@
+#include "log/syncer.h"
+
+#include "file/thread.h"
+
+namespace tailrace {
+
+void Syncer::start() {
+  thread_ = start_thread("tailrace-sync", [this] { run(); });
+}
+
+void Syncer::stop() {
+  committer_.stop_sync();
+  if (thread_.joinable()) thread_.join();
+}
+
+void Syncer::run() {
+  while (const auto job = committer_.next_sync_job()) {
+    auto done = sync(job->from, job->to);
+    if (done && job->to > job->from) committer_.synced(job->to);
+    for (unsigned i = 0; done && i < job->anchors; ++i) done = write_anchor(0);
+    if (!done) committer_.poison(done.error());
+  }
+}
+
+Result<void> Syncer::settle(Position end) {
+  auto done = sync(committer_.synced_to(), end);
+  if (done) {
+    committer_.synced(end);
+    done = write_anchor(kAnchorClean);
+  }
+  if (done) return {};
+  committer_.poison(done.error());
+  return fail(committer_.poisoned_error());
+}
+
+Result<void> Syncer::sync(Position from, Position to) {
+  if (from >= to) return {};
+  for (const auto& segment : segments_.between(files_.segment_of(from), files_.segment_of(to - 1))) {
+    const Position base = files_.base_of(segment->number);
+    const std::uint64_t first = from > base ? from - base : 0;
+    const std::uint64_t last = std::min(to - base, files_.meta.segment_size_bytes);
+    if (auto done = segment->mapping->sync(first, last, segment->path); !done) return done;
+  }
+  return {};
+}
+
+Result<void> Syncer::write_anchor(std::uint32_t flags) {
+  const Journal::Anchor anchor = committer_.next_anchor(flags);
+  if (auto done = committer_.journal().write(anchor); !done) return done;
+  committer_.anchored(anchor);
+  return {};
+}
+
+}  // namespace tailrace
