@@ -17,6 +17,7 @@
 
 #include "common/temp_log.h"
 #include "format/control.h"
+#include "format/journal.h"
 
 /// What the tests that try to break a log do to it: look at its files, damage them, reboot, kill.
 namespace tailrace::test {
@@ -125,6 +126,22 @@ inline Position control_durable(const std::filesystem::path& log) {
 }
 inline void set_control_durable(const std::filesystem::path& log, Position durable) {
   poke_value(log / "control", offsetof(Control, durable), durable);
+}
+
+/// Makes the journal say that everything below `end` is in the segments, as after a close.
+inline void say_closed_at(const std::filesystem::path& log, Position end) {
+  const std::string meta_bytes = file_bytes(log / "log.meta");
+  const auto meta = load<LogMeta>(meta_bytes.data());
+  JournalAnchor anchor{};
+  anchor.generation = 1000;
+  anchor.oldest_number = 1;
+  anchor.oldest_offset = kJournalRingAt;
+  anchor.flags = kAnchorClean;
+  anchor.synced_to = end;
+  std::string block(kJournalBlockBytes, '\0');
+  put_anchor(reinterpret_cast<std::byte*>(block.data()), anchor, meta);
+  poke(log / "journal", 0, block);
+  set_control_durable(log, end);
 }
 
 /// As after a reboot: `control` was written by a kernel that is gone.

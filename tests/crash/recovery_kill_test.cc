@@ -64,7 +64,6 @@ class NastyTail {
     poke_value<std::uint32_t>(log_.segment(0), end_, 0);
     poke(log_.segment(0), kSegment - 40, "garbage at the very end of the segment");
     poke(log_.segment(kSegment), kSegment / 2 + 13, "garbage in the middle of nowhere");
-    set_control_durable(log_.path(), end_ - 64);
     poke_value<Position>(log_.path() / "control", offsetof(Control, committed), end_);
     tails_.push_back(nonzero_part(file_bytes(log_.segment(0)), end_));
     tails_.push_back(nonzero_part(file_bytes(log_.segment(kSegment)), kSegmentHeaderBytes));
@@ -118,6 +117,7 @@ class NastyTail {
     for (int i = 0; i < 300; ++i) {
       must(writer.append(as_bytes("record " + std::string(static_cast<std::size_t>(i * 3), 'r'))));
     }
+    must(writer.sync());
     poke_end(writer.committed());
     const std::string filler(3000, 'b');
     const std::vector<RecordInput> batch(7, RecordInput{as_bytes(filler), 5});

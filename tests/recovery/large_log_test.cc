@@ -60,7 +60,7 @@ void build(const std::filesystem::path& path, std::uint64_t segments) {
     std::filesystem::resize_file(file, kSegment);
   }
   // As after a clean close and a reboot.
-  set_control_durable(path, data_end);
+  say_closed_at(path, data_end);
   poke_value<Epoch>(path / "control", offsetof(Control, epoch), 1);
 }
 

@@ -19,6 +19,7 @@ Exit exit_for(errc code) noexcept {
     case errc::no_space: return Exit::failure;
     case errc::too_large: return Exit::failure;
     case errc::forked: return Exit::failure;
+    case errc::busy:
     case errc::poisoned: return Exit::failure;
     case errc::closed: return Exit::failure;
   }

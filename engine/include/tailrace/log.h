@@ -41,7 +41,9 @@ struct LogInfo {
   std::uint64_t segment_size_bytes = 0;
   std::uint64_t journal_size_bytes = 0;
   std::uint64_t segments = 0;
-  std::string backend;  ///< how the newest writer commits, e.g. "io_uring, O_DIRECT"; empty: none yet
+  /// How the newest writer commits: "io_uring" or "thread", with ", O_DIRECT" if that is used.
+  /// Empty: no writer yet.
+  std::string backend;
   WriterState writer = WriterState::none;
   std::int64_t writer_pid = 0;  ///< 0 = none
 };
@@ -49,6 +51,38 @@ struct LogInfo {
 /// What is known of a log without opening it for writing. Needs read permission only; changes
 /// nothing. Errors: not_found, not_a_log, unsupported_version, permission, corrupt, io.
 [[nodiscard]] TAILRACE_EXPORT Result<LogInfo> inspect(const std::filesystem::path& path);
+
+/// What the newest writer has done since it opened the log, and how far the log has come.
+struct LogStats {
+  Epoch epoch = 0;  ///< of that writer; 0 = none yet
+  WriterState writer = WriterState::none;
+  std::uint64_t records = 0;  ///< retained
+  std::uint64_t bytes = 0;    ///< that they take in the segments
+  Sequence committed_sequence = 0;
+  std::optional<Sequence> durable_sequence;  ///< none: unknown
+  /// How much younger the newest committed record is than the newest durable one.
+  std::int64_t durable_lag_ns = 0;
+  std::uint64_t commits = 0;
+  std::uint64_t commit_bytes = 0;  ///< that they carried
+  /// From the submission of a commit until it is durable; right to a fifth. 0 = no commit yet.
+  std::int64_t commit_p50_ns = 0;
+  std::int64_t commit_p99_ns = 0;
+  std::int64_t commit_p999_ns = 0;
+  std::int64_t commit_max_ns = 0;
+  std::uint64_t large_commits = 0;      ///< too large for the journal: mostly fsynced instead
+  std::uint64_t waits_for_journal = 0;  ///< commits that waited for room in the journal
+  std::uint64_t syncs = 0;              ///< fsyncs of segments behind the journal
+  std::uint64_t close_syncs = 0;        ///< of these, with the page that was being written
+  std::uint64_t journal_size_bytes = 0;
+  std::uint64_t journal_used_bytes = 0;
+  std::uint64_t segments_ready = 0;  ///< rolls that found the next segment prepared
+  std::uint64_t segments_late = 0;   ///< rolls that had to wait for it
+  std::string backend;               ///< as LogInfo::backend
+};
+
+/// The counters that a writer keeps in shared memory. Needs read permission only; may be asked
+/// beside a live writer at any time. Errors: as inspect.
+[[nodiscard]] TAILRACE_EXPORT Result<LogStats> read_stats(const std::filesystem::path& path);
 
 enum class Verdict : std::uint8_t { ok, torn_tail, corrupt };
 

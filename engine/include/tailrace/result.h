@@ -29,6 +29,7 @@ enum class errc : std::uint8_t {
   corrupt,              ///< durable data is damaged; path, offset and sequence say where
   gone,                 ///< the place asked for is no longer retained
   out_of_range,         ///< the place asked for lies beyond the end, or is no record's place
+  busy,                 ///< the disk is too far behind, and the writer was told not to wait for it
   timed_out,            ///< the deadline passed first
 };
 

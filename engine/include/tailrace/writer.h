@@ -20,10 +20,18 @@ enum class SyncPolicy : std::uint8_t {
   none,        ///< only when asked, and when a segment is left
 };
 
+/// What an append does that comes to a new segment while the disk is too far behind: what is
+/// committed and not yet in the segments' own storage stays within two segments.
+enum class WhenBehind : std::uint8_t {
+  wait,  ///< it waits until the disk has caught up
+  busy,  ///< it fails with errc::busy at once, and may be tried again
+};
+
 struct WriterOptions {
   SyncPolicy sync = SyncPolicy::interval;
   std::chrono::milliseconds sync_interval{10};
   std::uint64_t sync_bytes = std::uint64_t{1} << 20;
+  WhenBehind when_behind = WhenBehind::wait;
   /// How far ahead of the end pages are kept ready. More memory, fewer page faults in bursts.
   std::size_t populate_ahead_bytes = std::size_t{16} << 20;
   /// How long open() waits for another writer to let go of the log. 0 = answer `locked` at once.
@@ -111,7 +119,7 @@ class TAILRACE_EXPORT Writer {
   /// Appends one record. Committed on return (readers see it; it survives kill -9 of every
   /// process), durable only once wait_durable(position) says so.
   /// payload: 0..max_payload_bytes() bytes, copied.   Returns: the record's place and sequence.
-  /// Errors: too_large, no_space, poisoned, forked, closed; the log is unchanged.
+  /// Errors: too_large, no_space, busy, poisoned, forked, closed; the log is unchanged.
   /// Format: docs/format.md#frame
   [[nodiscard]] Result<Appended> append(Bytes payload, std::uint32_t type = 0);
 
@@ -134,6 +142,15 @@ class TAILRACE_EXPORT Writer {
 
   /// Waits until the record at `position` is durable. Errors: timed_out, poisoned, forked, closed.
   Result<void> wait_durable(Position position, std::chrono::nanoseconds timeout);
+
+  /// For programs with an event loop: begins a commit of everything appended so far (if the last
+  /// ones are not still under way) and takes note of those that have ended. Never waits. Returns:
+  /// durable(). Call it after appending, and whenever commit_event_fd() is readable. Best with
+  /// SyncPolicy::none. Errors: poisoned, forked, closed.
+  [[nodiscard]] Result<Position> poll_commit();
+  /// An eventfd, readable when poll_commit() may find something new; read it empty first. Belongs
+  /// to the writer. Errors: io, forked, closed.
+  [[nodiscard]] Result<int> commit_event_fd();
 
   /// Makes everything durable, says so in the log, and lets go of it. Idempotent.
   Result<void> close();

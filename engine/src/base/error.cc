@@ -36,6 +36,7 @@ const char* to_string(errc code) noexcept {
     case errc::corrupt: return "corrupt";
     case errc::gone: return "gone";
     case errc::out_of_range: return "out_of_range";
+    case errc::busy: return "busy";
     case errc::timed_out: return "timed_out";
   }
   return "?";

@@ -88,8 +88,8 @@ Result<Mapping> Mapping::map(int fd, std::size_t size_bytes, Access access,
   }
   Mapping mapping;
 #ifdef TAILRACE_ONE_MAPPING
-  mapping.data_ = access == Access::copy ? map_pages(fd, size_bytes, access)
-                                         : acquire_pages(fd, size_bytes);
+  mapping.data_ =
+      access == Access::copy ? map_pages(fd, size_bytes, access) : acquire_pages(fd, size_bytes);
 #else
   mapping.data_ = map_pages(fd, size_bytes, access);
 #endif

@@ -40,10 +40,9 @@ std::optional<JournalAnchor> read_anchor(const std::byte* block, const LogMeta& 
   const std::uint64_t size = meta.journal_size_bytes;
   const bool right = anchor.magic == kAnchorMagic && anchor.version == kJournalVersion &&
                      std::memcmp(anchor.log_id, meta.log_id, sizeof anchor.log_id) == 0 &&
-                     anchor.crc == anchor_crc(block, meta) &&
-                     anchor.journal_size_bytes == size && anchor.oldest_number != 0 &&
-                     anchor.oldest_offset >= kJournalRingAt && anchor.oldest_offset <= size &&
-                     anchor.oldest_offset % kJournalBlockBytes == 0;
+                     anchor.crc == anchor_crc(block, meta) && anchor.journal_size_bytes == size &&
+                     anchor.oldest_number != 0 && anchor.oldest_offset >= kJournalRingAt &&
+                     anchor.oldest_offset <= size && anchor.oldest_offset % kJournalBlockBytes == 0;
   if (!right) return {};
   return anchor;
 }

@@ -28,15 +28,15 @@ struct JournalAnchor {
   std::uint32_t version;
   std::uint32_t crc;  // CRC32C over the salt and bytes 16..4096 of the block
   std::uint8_t log_id[16];
-  std::uint8_t nonce[16];        // secret, new at each opening: no payload can forge an entry
-  std::uint64_t generation;      // of the anchor; the higher one is the newer
-  Epoch epoch;                   // of the writer
-  std::uint64_t oldest_number;   // the entry that the walk begins with, whether it is there or not
-  std::uint64_t oldest_offset;   // where it lies, or will lie, in the file
-  std::uint32_t predecessor_crc; // of the entry before it; 0 before the first one of a nonce
-  std::uint32_t flags;           // kAnchorClean
-  Position synced_to;            // everything below is durable in the segments themselves
-  Position first_retained;       // everything below is gone
+  std::uint8_t nonce[16];         // secret, new at each opening: no payload can forge an entry
+  std::uint64_t generation;       // of the anchor; the higher one is the newer
+  Epoch epoch;                    // of the writer
+  std::uint64_t oldest_number;    // the entry that the walk begins with, whether it is there or not
+  std::uint64_t oldest_offset;    // where it lies, or will lie, in the file
+  std::uint32_t predecessor_crc;  // of the entry before it; 0 before the first one of a nonce
+  std::uint32_t flags;            // kAnchorClean
+  Position synced_to;             // everything below is durable in the segments themselves
+  Position first_retained;        // everything below is gone
   std::uint64_t journal_size_bytes;
 };
 static_assert(sizeof(JournalAnchor) == 112);
@@ -118,8 +118,10 @@ struct EntryExpected {
   const std::uint8_t* nonce = nullptr;
   std::uint64_t number = 0;
   std::uint32_t previous_crc = 0;
-  Position end = 0;  // of its predecessor: where this one begins, unless what lies between is synced
-  bool first = false;  // the walk's first: `end` is the anchor's synced_to, which it may begin before
+  Position end =
+      0;  // of its predecessor: where this one begins, unless what lies between is synced
+  bool first =
+      false;  // the walk's first: `end` is the anchor's synced_to, which it may begin before
 };
 
 /// Is this place a valid entry? The one answer. `room`: bytes from there to the end of the ring.

@@ -14,8 +14,8 @@ namespace {
 
 using std::chrono::milliseconds;
 
-/// The largest piece in which the kernel keeps a file's pages: syncing one byte of it write-protects
-/// all of it under the writer's hands.
+/// The largest piece in which the kernel keeps a file's pages: syncing one byte of it
+/// write-protects all of it under the writer's hands.
 constexpr std::uint64_t kMaxFolioBytes = std::uint64_t{2} << 20;
 /// What is asked for but not yet appended, or waits for the syncer, is looked after this often.
 constexpr milliseconds kNap{1};
@@ -33,10 +33,11 @@ void wake_sleeper(ControlView control) noexcept {
 }
 
 Committer::Committer(const LogFiles& files, LiveSegments& segments, ControlView control,
-                     const std::atomic<Position>& published, Options options)
+                     ActivityView activity, const std::atomic<Position>& published, Options options)
     : files_(files),
       segments_(segments),
       control_(control),
+      activity_(activity),
       published_(published),
       options_(std::move(options)) {}
 
@@ -44,6 +45,9 @@ void Committer::begin(std::unique_ptr<Journal> journal, Position end) {
   journal_ = std::move(journal);
   submitted_ = end;
   synced_.store(end, std::memory_order_release);
+  activity_.set(&Activity::synced_to, end);
+  activity_.set(&Activity::backend, (journal_->is_io_uring() ? kBackendIoUring : 0) |
+                                        (journal_->direct() ? kBackendDirect : 0));
 }
 
 void Committer::start() {
@@ -240,6 +244,7 @@ bool Committer::submit_one() {
     if (target - from > journal_->max_length()) target = large_->target;
   } else if (target - from > journal_->max_length()) {
     // Too much for an entry: the full pages go straight to the segment, the rest into the journal.
+    activity_.add(&Activity::large_commits, 1);
     large_ = Large{align_down(target, kJournalBlockBytes), target};
     sync_work_.notify_all();
     return false;
@@ -247,6 +252,7 @@ bool Committer::submit_one() {
   switch (journal_->submit(segments_, from, target, synced_to())) {
     case Journal::Submitted::no_slot: return false;
     case Journal::Submitted::no_room:
+      if (!out_of_room_) activity_.add(&Activity::waits_for_room, 1);
       out_of_room_ = true;
       sync_work_.notify_all();
       return false;
@@ -273,7 +279,12 @@ void Committer::finish() {
 void Committer::publish(const Journal::Completed& entry) {
   control_.raise_committed(entry.end);  // invariant 2
   control_.set_durable(entry.end);
-  if (entry.length > 0) commits_.fetch_add(1, std::memory_order_relaxed);
+  if (entry.length > 0) {
+    activity_.add(&Activity::commits, 1);
+    activity_.add(&Activity::commit_bytes, entry.length);
+    activity_.add_latency(entry.took_ns);
+  }
+  activity_.set(&Activity::journal_used_bytes, journal_->ring().used_bytes());
   if (control_.armed()) wake_sleeper(control_);
 }
 
@@ -294,26 +305,29 @@ void Committer::request_sync(Position target) {
 Position Committer::lazy_end() const {
   const Position published = published_.load(std::memory_order_acquire);
   const Position base = align_down(published, files_.meta.segment_size_bytes);
-  const Position behind =
-      published - base > kMaxFolioBytes
-          ? align_down(published - kMaxFolioBytes, kJournalBlockBytes)
-          : base;
+  const Position behind = published - base > kMaxFolioBytes
+                              ? align_down(published - kMaxFolioBytes, kJournalBlockBytes)
+                              : base;
   return std::min(behind, durable());
 }
 
 std::optional<Committer::SyncJob> Committer::sync_job() const {
   const Position synced = synced_to();
-  if (large_ && synced < large_->through) return SyncJob{synced, large_->through, 0};
+  if (large_ && synced < large_->through) return SyncJob{synced, large_->through, 0, false};
   const Ring& ring = journal_->ring();
   const std::uint64_t quarter = ring.size_bytes() / 4;
-  // Pressed for room: one stall of the writer is better than commits that wait, and two anchors free
-  // what one only announces.
+  // Pressed for room: one stall of the writer is better than commits that wait, and two anchors
+  // free what one only announces.
   const bool pressed = out_of_room_ || ring.used_bytes() > 2 * quarter;
   Position to = synced;
   unsigned anchors = 0;
+  bool close = false;
   if (pressed || ring.needed_bytes() >= quarter) {
     to = std::max(synced, lazy_end());
-    if (pressed && ring.freed_by(to) < quarter) to = std::max(synced, durable());
+    if (pressed && ring.freed_by(to) < quarter && durable() > to) {
+      to = durable();
+      close = true;
+    }
     if (pressed) {
       anchors = ring.freed_by(to) > 0 ? 2 : 0;
     } else {
@@ -322,16 +336,16 @@ std::optional<Committer::SyncJob> Committer::sync_job() const {
   }
   if (sync_requested_ > to && durable() >= sync_requested_) to = sync_requested_;
   if (to == synced && anchors == 0) return {};
-  return SyncJob{synced, to, anchors};
+  return SyncJob{synced, to, anchors, close};
 }
 
 std::optional<Committer::SyncJob> Committer::next_sync_job() {
   Lock lock(mutex_);
   std::optional<SyncJob> job;
-  sync_work_.wait(lock, [&] {
-    return sync_stopping_ || (!failure_ && (job = sync_job()));
-  });
+  sync_work_.wait(lock, [&] { return sync_stopping_ || (!failure_ && (job = sync_job())); });
   if (sync_stopping_) return {};
+  if (job->to > job->from) activity_.add(&Activity::syncs, 1);
+  if (job->close) activity_.add(&Activity::close_syncs, 1);
   return job;
 }
 
@@ -339,6 +353,7 @@ void Committer::synced(Position position) {
   {
     const std::lock_guard lock(mutex_);
     synced_.store(position, std::memory_order_release);
+    activity_.set(&Activity::synced_to, position);
   }
   done_.notify_all();
   work_.notify_all();
@@ -356,6 +371,7 @@ void Committer::anchored(const Journal::Anchor& anchor) {
     const std::lock_guard lock(mutex_);
     journal_->anchored(anchor);
     out_of_room_ = false;
+    activity_.set(&Activity::journal_used_bytes, journal_->ring().used_bytes());
   }
   done_.notify_all();
   work_.notify_all();

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "file/fd.h"
+#include "format/activity.h"
 #include "format/control.h"
 #include "log/journal.h"
 #include "log/live_segments.h"
@@ -40,7 +41,7 @@ class Committer {
   };
   /// `published`: where the appender stands; raised by it with release after each publish.
   Committer(const LogFiles& files, LiveSegments& segments, ControlView control,
-            const std::atomic<Position>& published, Options options);
+            ActivityView activity, const std::atomic<Position>& published, Options options);
   ~Committer() { stop(); }
 
   /// Takes over a journal whose anchors say `end`. Before start().
@@ -67,9 +68,7 @@ class Committer {
 
   [[nodiscard]] Position durable() const noexcept { return control_.durable(); }
   [[nodiscard]] bool poisoned() const noexcept { return poisoned_.load(std::memory_order_relaxed); }
-  [[nodiscard]] std::uint64_t commits() const noexcept {
-    return commits_.load(std::memory_order_relaxed);
-  }
+  [[nodiscard]] std::uint64_t commits() const noexcept { return activity_.get(&Activity::commits); }
   /// Why it was poisoned, as an answer to a caller.
   [[nodiscard]] Error poisoned_error() const;
   /// From now on nothing is acknowledged. The first reason counts.
@@ -84,8 +83,9 @@ class Committer {
   }
   struct SyncJob {
     Position from = 0;
-    Position to = 0;      // from == to: no sync, only anchors
+    Position to = 0;       // from == to: no sync, only anchors
     unsigned anchors = 0;  // to be written afterwards
+    bool close = false;    // includes the page under the writer's hands
   };
   /// Waits for work. Nothing: stopped.
   [[nodiscard]] std::optional<SyncJob> next_sync_job();
@@ -122,10 +122,10 @@ class Committer {
   const LogFiles& files_;
   LiveSegments& segments_;
   ControlView control_;
+  ActivityView activity_;
   const std::atomic<Position>& published_;
   Options options_;
   std::atomic<bool> poisoned_{false};
-  std::atomic<std::uint64_t> commits_{0};
   std::atomic<Position> synced_{0};
 
   mutable std::mutex mutex_;

@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "file/mapping.h"
+#include "format/activity.h"
 #include "format/control.h"
 #include "log/log_files.h"
 
@@ -23,6 +24,8 @@ class ControlFile {
   [[nodiscard]] ControlView view() const noexcept {
     return ControlView(static_cast<const std::byte*>(mapping_.data()));
   }
+
+  [[nodiscard]] ActivityView activity() const noexcept { return ActivityView(mapping_.data()); }
 
   /// Writes it to the disk, as well as that goes: what it says is a lower bound anyway.
   void flush() const noexcept;

@@ -50,10 +50,11 @@ Result<void> check(const CreateOptions& options) {
   const std::uint64_t journal_size = options.journal_size_bytes;
   if (journal_size != 0 &&
       (journal_size < kMinJournalSizeBytes || journal_size % kJournalBlockBytes != 0)) {
-    return fail(Error(errc::invalid_argument,
-                      fmt::format("a journal of {} bytes: the size must be a multiple of {}, and at "
-                                  "least {}",
-                                  journal_size, kJournalBlockBytes, kMinJournalSizeBytes)));
+    return fail(
+        Error(errc::invalid_argument,
+              fmt::format("a journal of {} bytes: the size must be a multiple of {}, and at "
+                          "least {}",
+                          journal_size, kJournalBlockBytes, kMinJournalSizeBytes)));
   }
   return {};
 }

@@ -14,6 +14,30 @@ WriterState writer_state(const ControlFile& control) {
   return control.live() ? WriterState::running : WriterState::stalled;
 }
 
+std::string backend_name(const ActivityView& activity) {
+  if (activity.get(&Activity::epoch) == 0) return {};
+  const std::uint64_t backend = activity.get(&Activity::backend);
+  std::string name = (backend & kBackendIoUring) != 0 ? "io_uring" : "thread";
+  if ((backend & kBackendDirect) != 0) name += ", O_DIRECT";
+  return name;
+}
+
+/// The duration that `part` of all commits did not exceed.
+std::int64_t percentile(const ActivityView& activity, std::uint64_t total, double part) {
+  if (total == 0) return 0;
+  const double wanted = part * static_cast<double>(total);
+  std::uint64_t seen = 0;
+  for (std::size_t bucket = 0; bucket < kLatencyBuckets; ++bucket) {
+    seen += activity.latency(bucket);
+    if (seen > 0 && static_cast<double>(seen) >= wanted) {
+      // The middle of the bucket.
+      return static_cast<std::int64_t>(
+          (latency_bucket_start(bucket) + latency_bucket_start(bucket + 1)) / 2);
+    }
+  }
+  return 0;
+}
+
 /// Where a reader of this kind sees the log end.
 Result<Tail> tail_for(const std::filesystem::path& path, Follow follow) {
   ReaderOptions options;
@@ -61,7 +85,7 @@ Result<LogInfo> inspect(const std::filesystem::path& path) {
   info.segment_size_bytes = files->meta.segment_size_bytes;
   info.journal_size_bytes = files->meta.journal_size_bytes;
   info.segments = segments->size();
-  info.backend = "";
+  info.backend = backend_name(control->activity());
   info.writer = writer_state(*control);
   if (info.writer != WriterState::none) info.writer_pid = control->view().writer().pid;
   if (control->of_this_boot()) {
@@ -70,6 +94,61 @@ Result<LogInfo> inspect(const std::filesystem::path& path) {
     info.durable_sequence = durable->last_sequence;
   }
   return info;
+}
+
+Result<LogStats> read_stats(const std::filesystem::path& path) {
+  auto files = LogFiles::open(path);
+  if (!files) return fail(files.error());
+  auto control = ControlFile::open(*files, Access::read);
+  if (!control) return fail(control.error());
+  auto committed = tail_for(path, Follow::committed);
+  if (!committed) return fail(committed.error());
+  auto reader = Reader::open(path);
+  if (!reader) return fail(reader.error());
+  auto first = reader->first_sequence();
+  if (!first) return fail(first.error());
+
+  LogStats stats;
+  stats.writer = writer_state(*control);
+  stats.committed_sequence = committed->last_sequence;
+  if (*first != 0) stats.records = committed->last_sequence - *first + 1;
+  stats.bytes = committed->position - reader->position();
+  if (control->of_this_boot()) {
+    auto durable = tail_for(path, Follow::durable);
+    if (!durable) return fail(durable.error());
+    stats.durable_sequence = durable->last_sequence;
+    // Both move on meanwhile, so durable may have come to lie behind what was seen committed.
+    if (durable->last_sequence < committed->last_sequence) {
+      std::int64_t since_ns = durable->last_timestamp_ns;
+      RecordView oldest;
+      if (durable->last_sequence == 0 && reader->next(oldest) == Outcome::record) {
+        since_ns = oldest.timestamp_ns;
+      }
+      stats.durable_lag_ns = committed->last_timestamp_ns - since_ns;
+    }
+  }
+  const ActivityView activity = control->activity();
+  stats.epoch = activity.get(&Activity::epoch);
+  stats.commits = activity.get(&Activity::commits);
+  stats.commit_bytes = activity.get(&Activity::commit_bytes);
+  std::uint64_t counted = 0;
+  for (std::size_t bucket = 0; bucket < kLatencyBuckets; ++bucket) {
+    counted += activity.latency(bucket);
+  }
+  stats.commit_p50_ns = percentile(activity, counted, 0.5);
+  stats.commit_p99_ns = percentile(activity, counted, 0.99);
+  stats.commit_p999_ns = percentile(activity, counted, 0.999);
+  stats.commit_max_ns = percentile(activity, counted, 1);
+  stats.large_commits = activity.get(&Activity::large_commits);
+  stats.waits_for_journal = activity.get(&Activity::waits_for_room);
+  stats.syncs = activity.get(&Activity::syncs);
+  stats.close_syncs = activity.get(&Activity::close_syncs);
+  stats.journal_size_bytes = files->meta.journal_size_bytes;
+  stats.journal_used_bytes = activity.get(&Activity::journal_used_bytes);
+  stats.segments_ready = activity.get(&Activity::segments_ready);
+  stats.segments_late = activity.get(&Activity::segments_late);
+  stats.backend = backend_name(activity);
+  return stats;
 }
 
 }  // namespace tailrace

@@ -13,9 +13,9 @@ namespace {
 /// A write that the kernel cuts short or interrupts is made again as a whole; not for ever.
 constexpr unsigned kMaxAttempts = 100;
 
-std::int64_t monotonic_ns() noexcept {
+std::uint64_t monotonic_ns() noexcept {
   const auto now = std::chrono::steady_clock::now().time_since_epoch();
-  return std::chrono::duration_cast<std::chrono::nanoseconds>(now).count();
+  return static_cast<std::uint64_t>(std::chrono::nanoseconds(now).count());
 }
 
 void copy_range(const LogFiles& files, const LiveSegments& segments, Position from, Position to,
@@ -109,7 +109,8 @@ Journal::Submitted Journal::submit(const LiveSegments& segments, Position from, 
   slot.number = header.number;
   slot.offset = *offset;
   slot.span = span;
-  slot.entry = {to, length, monotonic_ns()};
+  slot.submitted_ns = monotonic_ns();
+  slot.entry = {to, length, 0};
   submitted_ = header.number;
   queue(free);
   return Submitted::yes;
@@ -130,12 +131,13 @@ Result<void> Journal::complete(std::vector<Completed>& out) {
     const bool again = write.result > 0 || write.result == -EINTR || write.result == -EAGAIN;
     if (whole) {
       slot.done = true;
+      slot.entry.took_ns = monotonic_ns() - slot.submitted_ns;
     } else if (again && slot.attempts < kMaxAttempts) {
       queue(write.token);
     } else {
       const int error = write.result < 0 ? static_cast<int>(-write.result) : EIO;
-      return fail(sys_error("cannot write to the journal", file_.path(), error)
-                      .offset(slot.offset));
+      return fail(
+          sys_error("cannot write to the journal", file_.path(), error).offset(slot.offset));
     }
   }
   for (bool found = true; found;) {

@@ -34,12 +34,9 @@ class Journal {
   /// Writes both anchors of a new epoch: an empty ring, everything below `end` in the segments. The
   /// older of the two blocks first; until the first one is durable the old epoch's journal stands.
   /// Errors: io, no_space.
-  [[nodiscard]] static Result<std::unique_ptr<Journal>> begin(const LogFiles& files,
-                                                              JournalFile file,
-                                                              const JournalAnchor& before,
-                                                              std::uint64_t before_block,
-                                                              Position end, Epoch epoch,
-                                                              const Options& options);
+  [[nodiscard]] static Result<std::unique_ptr<Journal>> begin(
+      const LogFiles& files, JournalFile file, const JournalAnchor& before,
+      std::uint64_t before_block, Position end, Epoch epoch, const Options& options);
 
   enum class Submitted : std::uint8_t { yes, no_slot, no_room };
   /// Puts bytes [from, to) of the log into the next entry, copied from the segments' mappings, and
@@ -58,7 +55,7 @@ class Journal {
   struct Completed {
     Position end = 0;
     std::uint64_t length = 0;
-    std::int64_t submitted_ns = 0;  // CLOCK_MONOTONIC
+    std::uint64_t took_ns = 0;  // from the submission
   };
   /// What wait() found: appends to `out`, in order. Errors: io, no_space.
   [[nodiscard]] Result<void> complete(std::vector<Completed>& out);
@@ -90,6 +87,7 @@ class Journal {
     std::uint64_t offset = 0;
     std::uint64_t span = 0;
     unsigned attempts = 0;
+    std::uint64_t submitted_ns = 0;  // CLOCK_MONOTONIC
     Completed entry;
   };
 

@@ -111,7 +111,8 @@ void JournalScan::overlay(std::byte* segment, Position base, std::uint64_t size_
   for (const ScannedEntry& entry : entries) {
     const Position from = std::max({entry.position, base, synced_to});
     const Position to = std::min(entry.position + entry.length, base + size_bytes);
-    if (from < to) std::memcpy(segment + (from - base), entry.body + (from - entry.position), to - from);
+    if (from < to)
+      std::memcpy(segment + (from - base), entry.body + (from - entry.position), to - from);
   }
 }
 

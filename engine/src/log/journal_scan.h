@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <vector>
 
 #include "file/mapping.h"
@@ -17,10 +18,10 @@ struct ScannedEntry {
 };
 
 /// What the journal says about the log, decided without changing a byte: from the newest valid
-/// anchor on, entry by entry; the first invalid one ends the walk. If an entry behind it proves that
-/// it had been acknowledged, that is damage (`corrupt`), else it is a torn end.
+/// anchor on, entry by entry; the first invalid one ends the walk. If an entry behind it proves
+/// that it had been acknowledged, that is damage (`corrupt`), else it is a torn end.
 struct JournalScan {
-  JournalAnchor anchor{};        // the newest valid one
+  JournalAnchor anchor{};          // the newest valid one
   std::uint64_t anchor_block = 0;  // which of the two holds it
   std::vector<ScannedEntry> entries;
   Position synced_to = 0;  // everything below is durable in the segments themselves
@@ -34,7 +35,7 @@ struct JournalScan {
   /// Lays the entries' bytes over [base, base + size) of the log.
   void overlay(std::byte* segment, Position base, std::uint64_t size_bytes) const;
   [[nodiscard]] bool touches(Position base, std::uint64_t size_bytes) const noexcept {
-    return synced_to < base + size_bytes && base < durable;
+    return std::max(base, synced_to) < std::min(base + size_bytes, durable);
   }
 };
 

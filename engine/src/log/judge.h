@@ -27,9 +27,9 @@ struct Judgement {
   Sequence bad_sequence = 1;  // that was expected there
   std::string file;           // in which that lies, relative to the log: a segment or the journal
   std::uint64_t bad_offset = 0;  // in that file
-  std::string detail;         // why, for people
-  bool corrupt = false;       // it lies where everything had been durable
-  Position durable = 0;       // D: everything below had been durable
+  std::string detail;            // why, for people
+  bool corrupt = false;          // it lies where everything had been durable
+  Position durable = 0;          // D: everything below had been durable
   Position synced_to = 0;     // everything below is durable in the segments, not only the journal
   std::uint64_t records = 0;  // gone over
   std::uint64_t bytes = 0;    // of the frames gone over
@@ -59,6 +59,6 @@ enum class JudgeFrom : std::uint8_t {
 
 /// Errors: io, permission (the files cannot be read at all).
 [[nodiscard]] Result<Judgement> judge(const LogFiles& files, ControlView control, JudgeFrom from,
-                                       const Evidence& evidence);
+                                      const Evidence& evidence);
 
 }  // namespace tailrace

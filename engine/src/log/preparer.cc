@@ -18,14 +18,15 @@ constexpr std::chrono::milliseconds kRetry{100};
 }  // namespace
 
 Preparer::Preparer(const LogFiles& files, LiveSegments& segments, Committer& committer,
-                   MarkQueue& marks, const std::atomic<Position>& published,
-                   std::size_t populate_ahead_bytes)
+                   ActivityView activity, MarkQueue& marks, const std::atomic<Position>& published,
+                   Options options)
     : files_(files),
       segments_(segments),
       committer_(committer),
       marks_(marks),
       published_(published),
-      populate_ahead_bytes_(populate_ahead_bytes) {}
+      options_(options),
+      activity_(activity) {}
 
 void Preparer::start(std::uint64_t first_wanted) {
   wanted_ = first_wanted;
@@ -62,10 +63,13 @@ Result<LiveSegment*> Preparer::take(std::uint64_t number) {
   // SYNC segment-ready: acquire, so that the mapping behind the pointer is seen.
   if (LiveSegment* segment = ready_.exchange(nullptr, std::memory_order_acq_rel)) {
     assert(segment->number == number);
-    in_time_.fetch_add(1, std::memory_order_relaxed);
+    activity_.add(&Activity::segments_ready, 1);
     return segment;
   }
-  late_.fetch_add(1, std::memory_order_relaxed);
+  if (options_.when_behind == WhenBehind::busy && behind(number)) {
+    return fail(Error(errc::busy, "the disk is two segments behind").next("try again later"));
+  }
+  activity_.add(&Activity::segments_late, 1);
   std::unique_lock lock(mutex_);
   asked_ = true;
   const std::uint64_t seen = attempts_;
@@ -106,10 +110,15 @@ void Preparer::run() {
   }
 }
 
+/// Whether too much is committed and not yet synced for another segment to be made.
+bool Preparer::behind(std::uint64_t number) const noexcept {
+  return number >= 2 && committer_.synced_to() < files_.base_of(number - 1);
+}
+
 /// One attempt at the wanted segment.
 void Preparer::prepare(std::unique_lock<std::mutex>& lock) {
   const std::uint64_t number = wanted_;
-  if (number >= 2 && committer_.synced_to() < files_.base_of(number - 1)) {
+  if (behind(number)) {
     lock.unlock();
     committer_.request_sync(files_.base_of(number - 1));
     if (committer_.poisoned()) answer_.notify_all();
@@ -136,7 +145,7 @@ void Preparer::prepare(std::unique_lock<std::mutex>& lock) {
   // The first pages come in long before anybody writes there; the rest follows the appender. Only
   // an appender that waits gets the segment sooner. Errors: the blocks are there, so none is due.
   lock.unlock();
-  static_cast<void>((*segment)->mapping->populate(0, populate_ahead_bytes_, Access::write));
+  static_cast<void>((*segment)->mapping->populate(0, options_.populate_ahead_bytes, Access::write));
   lock.lock();
 }
 

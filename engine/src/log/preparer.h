@@ -21,8 +21,13 @@ namespace tailrace {
 /// Threads: take from the appender's, the rest from any.
 class Preparer {
  public:
-  Preparer(const LogFiles& files, LiveSegments& segments, Committer& committer, MarkQueue& marks,
-           const std::atomic<Position>& published, std::size_t populate_ahead_bytes);
+  struct Options {
+    std::size_t populate_ahead_bytes = 0;
+    WhenBehind when_behind = WhenBehind::wait;
+  };
+  Preparer(const LogFiles& files, LiveSegments& segments, Committer& committer,
+           ActivityView activity, MarkQueue& marks, const std::atomic<Position>& published,
+           Options options);
   ~Preparer() { stop(); }
 
   void start(std::uint64_t first_wanted);
@@ -31,18 +36,13 @@ class Preparer {
   void notify();
 
   /// The prepared segment `number`; waits for it if it is late (counted). If it cannot be made, a
-  /// new attempt is made for each call, and its error answered: no_space, permission, io, poisoned.
+  /// new attempt is made for each call, and its error answered: no_space, permission, io, busy,
+  /// poisoned.
   [[nodiscard]] Result<LiveSegment*> take(std::uint64_t number);
-
-  [[nodiscard]] std::uint64_t in_time() const noexcept {
-    return in_time_.load(std::memory_order_relaxed);
-  }
-  [[nodiscard]] std::uint64_t late() const noexcept {
-    return late_.load(std::memory_order_relaxed);
-  }
 
  private:
   void run();
+  [[nodiscard]] bool behind(std::uint64_t number) const noexcept;
   void prepare(std::unique_lock<std::mutex>& lock);
   void tidy();
   void write_marks();
@@ -54,11 +54,10 @@ class Preparer {
   Committer& committer_;
   MarkQueue& marks_;
   const std::atomic<Position>& published_;
-  std::size_t populate_ahead_bytes_;
+  Options options_;
+  ActivityView activity_;
 
   std::atomic<LiveSegment*> ready_{nullptr};
-  std::atomic<std::uint64_t> in_time_{0};
-  std::atomic<std::uint64_t> late_{0};
 
   std::mutex mutex_;
   std::condition_variable work_;

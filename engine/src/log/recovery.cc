@@ -140,8 +140,7 @@ Result<Recovered> recover(const LogFiles& files, const ControlFile& control,
 
   Recovered recovered;
   recovered.end = judged->end;
-  recovered.last_epoch =
-      std::max({judged->end.epoch, view.writer().epoch, scan->anchor.epoch});
+  recovered.last_epoch = std::max({judged->end.epoch, view.writer().epoch, scan->anchor.epoch});
   recovered.anchor = scan->anchor;
   recovered.anchor_block = scan->anchor_block;
   recovered.marks = std::move(judged->marks);

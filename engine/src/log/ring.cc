@@ -26,8 +26,8 @@ void Ring::add(std::uint64_t span, Position end, std::uint32_t crc) {
 }
 
 Ring::Oldest Ring::oldest_above(Position synced_to) const noexcept {
-  const auto entry = std::partition_point(
-      entries_.begin(), entries_.end(), [&](const Entry& e) { return e.end <= synced_to; });
+  const auto entry = std::partition_point(entries_.begin(), entries_.end(),
+                                          [&](const Entry& e) { return e.end <= synced_to; });
   if (entry != entries_.end()) {
     return {entry->number, offset_of(entry->from), entry->predecessor_crc, entry->from};
   }

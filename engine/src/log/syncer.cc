@@ -35,7 +35,8 @@ Result<void> Syncer::settle(Position end) {
 
 Result<void> Syncer::sync(Position from, Position to) {
   if (from >= to) return {};
-  for (const auto& segment : segments_.between(files_.segment_of(from), files_.segment_of(to - 1))) {
+  for (const auto& segment :
+       segments_.between(files_.segment_of(from), files_.segment_of(to - 1))) {
     const Position base = files_.base_of(segment->number);
     const std::uint64_t first = from > base ? from - base : 0;
     const std::uint64_t last = std::min(to - base, files_.meta.segment_size_bytes);

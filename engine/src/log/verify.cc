@@ -1,8 +1,8 @@
 #include <optional>
 
 #include "log/control_file.h"
-#include "log/judge.h"
 #include "log/journal_scan.h"
+#include "log/judge.h"
 #include "log/log_files.h"
 #include "tailrace/log.h"
 

@@ -63,12 +63,12 @@ class Writer::Impl : public ForkGuard {
         journal_file_(std::move(journal)),
         control_file_(std::move(control)),
         control_(control_file_.view()),
-        committer_(
-            files_, segments_, control_, published_,
-            {options.sync, options.sync_interval, options.sync_bytes,
-             [this] { appender_.stop(Stop::poisoned); }}),
+        committer_(files_, segments_, control_, control_file_.activity(), published_,
+                   {options.sync, options.sync_interval, options.sync_bytes,
+                    [this] { appender_.stop(Stop::poisoned); }}),
         syncer_(files_, segments_, committer_),
-        preparer_(files_, segments_, committer_, marks_, published_, options.populate_ahead_bytes),
+        preparer_(files_, segments_, committer_, control_file_.activity(), marks_, published_,
+                  {options.populate_ahead_bytes, options.when_behind}),
         appender_(files_, control_, committer_, preparer_, marks_, process_clock(), published_),
         options_(options) {}
 
@@ -77,6 +77,8 @@ class Writer::Impl : public ForkGuard {
   Result<void> begin();
   Result<void> close();
   Result<void> sync(Position target, std::chrono::nanoseconds timeout);
+  Result<Position> poll_commit();
+  Result<int> commit_event_fd();
 
   void forked() noexcept override {
     appender_.stop(Stop::forked);
@@ -94,7 +96,9 @@ class Writer::Impl : public ForkGuard {
   Position published() const noexcept { return published_.load(std::memory_order_acquire); }
   const Recovery& recovery() const noexcept { return recovery_; }
   WriterStats stats() const noexcept {
-    return {preparer_.in_time(), preparer_.late(), committer_.commits()};
+    const ActivityView activity = control_file_.activity();
+    return {activity.get(&Activity::segments_ready), activity.get(&Activity::segments_late),
+            activity.get(&Activity::commits)};
   }
 
  private:
@@ -122,10 +126,11 @@ Result<void> Writer::Impl::begin() {
   auto recovered = recover(files_, control_file_, journal_file_);
   if (!recovered) return fail(recovered.error());
   recovery_ = recovered->report;
-  auto journal = Journal::begin(files_, std::move(journal_file_), recovered->anchor,
-                                recovered->anchor_block, recovered->end.position,
-                                recovered->last_epoch + 1, journal_options());
+  auto journal =
+      Journal::begin(files_, std::move(journal_file_), recovered->anchor, recovered->anchor_block,
+                     recovered->end.position, recovered->last_epoch + 1, journal_options());
   if (!journal) return fail(journal.error());
+  control_file_.activity().reset();
   committer_.begin(std::move(*journal), recovered->end.position);
   announce(*recovered);
   if (auto done = stand_at(*recovered); !done) return done;
@@ -148,6 +153,7 @@ Result<void> Writer::Impl::begin() {
 /// Says in `control` who writes and where the log stands; the generation is still odd.
 void Writer::Impl::announce(const Recovered& recovered) {
   control_.set_state(ControlState::none);
+  control_file_.activity().set(&Activity::epoch, recovered.last_epoch + 1);
   control_.set_writer({this_boot(), static_cast<std::uint32_t>(::getpid()),
                        process_start_time(::getpid()), recovered.last_epoch + 1});
   control_.set_committed(recovered.end.position);
@@ -182,6 +188,21 @@ Result<void> Writer::Impl::sync(Position target, std::chrono::nanoseconds timeou
   const auto deadline =
       timeout >= Time::time_point::max() - now ? Time::time_point::max() : now + timeout;
   return committer_.wait(target, deadline);
+}
+
+Result<Position> Writer::Impl::poll_commit() {
+  if (appender_.stopped() == Stop::forked || appender_.stopped() == Stop::closed) {
+    return fail(appender_.stop_error());
+  }
+  if (auto polled = committer_.poll(); !polled) return fail(polled.error());
+  return committer_.durable();
+}
+
+Result<int> Writer::Impl::commit_event_fd() {
+  if (appender_.stopped() == Stop::forked || appender_.stopped() == Stop::closed) {
+    return fail(appender_.stop_error());
+  }
+  return committer_.event_fd();
 }
 
 Result<void> Writer::Impl::close() {
@@ -230,7 +251,8 @@ Result<Writer> Writer::open(const std::filesystem::path& path, const WriterOptio
   auto lock = take_lock(*files, options.lock_timeout);
   if (!lock) return fail(lock.error());
   const bool direct = journal_options().direct == Direct::yes;
-  auto journal = JournalFile::open_locked(*files, direct ? Direct::yes : Direct::no, kJournalPatience);
+  auto journal =
+      JournalFile::open_locked(*files, direct ? Direct::yes : Direct::no, kJournalPatience);
   if (!journal) return fail(journal.error());
   auto control = ControlFile::open_or_remake(*files);
   if (!control) return fail(control.error());
@@ -261,6 +283,8 @@ Result<void> Writer::sync() {
 Result<void> Writer::wait_durable(Position position, std::chrono::nanoseconds timeout) {
   return impl_->sync(position + 1, timeout);  // ends of commits are ends of frames
 }
+Result<Position> Writer::poll_commit() { return impl_->poll_commit(); }
+Result<int> Writer::commit_event_fd() { return impl_->commit_event_fd(); }
 Result<void> Writer::close() { return impl_->close(); }
 
 std::size_t Writer::max_payload_bytes() const noexcept {
