@@ -183,9 +183,12 @@ milliseconds Committer::nap() const {
   return journal_->unproven() ? kIdle : kPatience;
 }
 
-/// At rest nothing proves that the last entry had been acknowledged: an empty one does.
+/// At rest nothing proves that the last entry had been acknowledged: an empty one does. Not while a
+/// large commit is being synced: synced_to lies inside its last unit then, and an entry that says
+/// so would make a crash before the commit's own entry look like damage.
 void Committer::prove_when_idle() {
-  const bool resting = !failure_ && !driving_ && !journal_->under_way() && journal_->unproven() &&
+  const bool resting = !failure_ && !driving_ && !large_ && !journal_->under_way() &&
+                       journal_->unproven() &&
                        std::chrono::steady_clock::now() - submitted_at_ >= kIdle;
   if (!resting || journal_->ring().used_bytes() > journal_->ring().size_bytes() / 2) return;
   static_cast<void>(journal_->submit(segments_, submitted_, submitted_, synced_to()));

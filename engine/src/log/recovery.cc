@@ -83,6 +83,8 @@ Result<void> settle_segment(const LogFiles& files, std::uint64_t number, const J
     const std::byte* const bytes = image->mapping.data() + from;
     if (auto done = write_all(file->get(), bytes, end - from, from, path); !done) return done;
   }
+  // It is begun, so the group may read it: a power cut may have undone that, or the file is new.
+  if (::fchmod(file->get(), 0640) != 0) return fail(sys_error("cannot set the mode", path, errno));
   return sync_file(file->get(), path);
 }
 
