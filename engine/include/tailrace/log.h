@@ -118,8 +118,9 @@ struct RepairPlan {
   std::uint64_t segments = 0;  ///< files that will be moved aside, besides a copy of the journal
 };
 
-/// Looks, and changes nothing (but makes a missing `control` anew). Needs the owner's rights, and no writer. Cost: one scan of the log.
-/// Errors: as Writer::open, but corrupt only if the log cannot be repaired by cutting it.
+/// Looks, and changes nothing (but makes a missing `control` anew). Needs the owner's rights, and
+/// no writer. Cost: one scan of the log. Errors: as Writer::open, but corrupt only if the log
+/// cannot be repaired by cutting it.
 [[nodiscard]] TAILRACE_EXPORT Result<RepairPlan> plan_repair(const std::filesystem::path& path);
 
 /// Does what plan_repair said: moves everything from plan.cut_at on into salvage/, gives the log a

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "base/planted.h"
 #include "log/overlay.h"
 
 namespace tailrace {
@@ -79,7 +80,7 @@ Result<void> settle_segment(const LogFiles& files, std::uint64_t number, const J
     }
   }
   const std::uint64_t from = judged.synced_to > base ? judged.synced_to - base : 0;
-  if (from < end) {
+  if (from < end && !planted(Mistake::trust_cached_pages)) {
     const std::byte* const bytes = image->mapping.data() + from;
     if (auto done = write_all(file->get(), bytes, end - from, from, path); !done) return done;
   }
