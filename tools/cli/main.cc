@@ -64,6 +64,8 @@ Exit parse_and_run(int argc, char** argv) {
   add_stat(app, run);
   add_verify(app, run);
   add_repair(app, run);
+  add_backup(app, run);
+  add_restore(app, run);
 
   if (argc < 2) {
     std::cerr << app.help();

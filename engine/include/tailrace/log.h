@@ -130,4 +130,33 @@ struct RepairPlan {
 [[nodiscard]] TAILRACE_EXPORT Result<std::string> repair(const std::filesystem::path& path,
                                                          const RepairPlan& plan);
 
+/// What a backup holds, or a restore brought back.
+struct BackupReport {
+  Sequence first_sequence = 0;  ///< 0 = no record
+  Sequence last_sequence = 0;
+  Position end = 0;
+  std::uint64_t bytes = 0;  ///< copied
+};
+
+/// Copies a log, also under a live writer and without stopping it, to a new directory `to`: every
+/// record that is durable now, checked on the way. The copy appears whole and durable or not at
+/// all. It is no log: nothing can append to it by mistake. Needs read permission only. Errors:
+/// not_found, not_a_log, exists, permission, no_space, corrupt (the log is damaged), io, and
+/// invalid_argument (a crash left the log unfinished, and no writer has recovered it since).
+[[nodiscard]] TAILRACE_EXPORT Result<BackupReport> backup_log(const std::filesystem::path& from,
+                                                              const std::filesystem::path& to);
+
+struct RestoreOptions {
+  /// The restored log goes on under the name of the one that was backed up. Only if that one is
+  /// gone for good: else there are two logs whose later records differ under the same numbers, and
+  /// what a consumer has stored of one may look right in the other.
+  bool keep_log_id = false;
+};
+
+/// Makes a log at `path` from a backup, with a log id of its own; checks every record on the way.
+/// Errors: not_found, not_a_log (no backup), exists, permission, no_space, corrupt, io.
+[[nodiscard]] TAILRACE_EXPORT Result<BackupReport> restore_log(const std::filesystem::path& backup,
+                                                               const std::filesystem::path& path,
+                                                               const RestoreOptions& options = {});
+
 }  // namespace tailrace

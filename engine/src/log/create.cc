@@ -1,7 +1,6 @@
-#include <fcntl.h>
+#include "log/create.h"
+
 #include <fmt/format.h>
-#include <linux/fs.h>
-#include <sys/syscall.h>
 
 #include <algorithm>
 #include <array>
@@ -10,6 +9,7 @@
 #include "base/clock.h"
 #include "file/directory.h"
 #include "file/process.h"
+#include "file/whole_directory.h"
 #include "format/control.h"
 #include "format/log_meta.h"
 #include "log/journal_file.h"
@@ -18,25 +18,6 @@
 
 namespace tailrace {
 namespace {
-
-/// The files of a new log in `directory`, all of them durable.
-Result<void> fill(const Directory& directory, const LogMeta& meta) {
-  if (auto done = directory.make_directory(file_name::kSegments, 02750); !done) return done;
-  std::array<std::byte, kControlBytes> control{};
-  init_control(control.data(), meta);
-  if (auto done = write_file(directory, file_name::kControl, control.data(), control.size(), 0640);
-      !done) {
-    return done;
-  }
-  if (auto done = write_file(directory, file_name::kLock, nullptr, 0, 0600); !done) return done;
-  if (auto done = JournalFile::create(directory, file_name::kJournal, meta, 0, 0); !done) {
-    return done;
-  }
-  if (auto done = write_file(directory, file_name::kMeta, &meta, sizeof meta, 0640); !done) {
-    return done;
-  }
-  return directory.sync();
-}
 
 Result<void> check(const CreateOptions& options) {
   const std::uint64_t segment_size = options.segment_size_bytes;
@@ -59,30 +40,27 @@ Result<void> check(const CreateOptions& options) {
   return {};
 }
 
-void remove_tree(const Directory& parent, const std::string& name) {
-  std::error_code ignored;
-  std::filesystem::remove_all(parent.path_of(name), ignored);
-}
-
 }  // namespace
+
+Result<void> make_log_files(const Directory& directory, const LogMeta& meta, Position end) {
+  if (!directory.exists(file_name::kSegments)) {
+    if (auto done = directory.make_directory(file_name::kSegments, 02750); !done) return done;
+  }
+  std::array<std::byte, kControlBytes> control{};
+  init_control(control.data(), meta);
+  if (auto done = write_file(directory, file_name::kControl, control.data(), control.size(), 0640);
+      !done) {
+    return done;
+  }
+  if (auto done = write_file(directory, file_name::kLock, nullptr, 0, 0600); !done) return done;
+  if (auto done = JournalFile::create(directory, file_name::kJournal, meta, end, 0); !done) {
+    return done;
+  }
+  return write_file(directory, file_name::kMeta, &meta, sizeof meta, 0640);
+}
 
 Result<void> create_log(const std::filesystem::path& path, const CreateOptions& options) {
   if (auto right = check(options); !right) return right;
-  std::filesystem::path target = path;
-  if (!target.has_filename()) target = target.parent_path();  // "dir/log/" means "dir/log"
-  if (target.empty() || target.filename() == "." || target.filename() == "..") {
-    return fail(Error(errc::invalid_argument, "not a name for a log").path(path.string()));
-  }
-  const auto parent_path =
-      target.has_parent_path() ? target.parent_path() : std::filesystem::path(".");
-  auto parent = Directory::open(parent_path);
-  if (!parent) return fail(parent.error());
-  const std::string name = target.filename().string();
-  if (parent->exists(name)) {
-    return fail(Error(errc::exists, "cannot create the log: there is something already")
-                    .path(target.string()));
-  }
-
   LogMeta meta{};
   random_bytes(meta.log_id, sizeof meta.log_id);
   random_bytes(&meta.salt, sizeof meta.salt);
@@ -93,22 +71,9 @@ Result<void> create_log(const std::filesystem::path& path, const CreateOptions& 
   meta.created_ns = Clock::kernel_ns();
   seal(meta);
 
-  const std::string beside = fmt::format(".tailrace-new-{}", log_id(meta).to_string());
-  if (auto made = parent->make_directory(beside, 02750); !made) return made;
-  auto directory = parent->open_directory(beside);
-  auto filled = directory ? fill(*directory, meta) : Result<void>(fail(directory.error()));
-  if (!filled) {
-    remove_tree(*parent, beside);
-    return filled;
-  }
-  // Not over anything that came into being meanwhile.
-  if (::syscall(SYS_renameat2, parent->fd(), beside.c_str(), parent->fd(), name.c_str(),
-                RENAME_NOREPLACE) != 0) {
-    const int error = errno;
-    remove_tree(*parent, beside);
-    return fail(sys_error("cannot create the log", target.string(), error));
-  }
-  return parent->sync();
+  return make_whole_directory(path, "the log", [&meta](const Directory& directory) {
+    return make_log_files(directory, meta, 0);
+  });
 }
 
 }  // namespace tailrace
