@@ -16,5 +16,6 @@ void add_append(CLI::App& app, Run& run);
 void add_read(CLI::App& app, Run& run);
 void add_info(CLI::App& app, Run& run);
 void add_verify(CLI::App& app, Run& run);
+void add_doctor(CLI::App& app, Run& run);
 
 }  // namespace tailrace::cli
