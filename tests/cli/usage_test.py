@@ -8,7 +8,7 @@ from cli import BIN, CliTest
 
 class Usage(CliTest):
     def test_help_everywhere_with_examples_on_stdout(self):
-        for command in [(), ("create",), ("append",), ("read",), ("info",), ("verify",)]:
+        for command in [(), ("create",), ("append",), ("read",), ("info",), ("verify",), ("doctor",)]:
             for flag in ["--help", "-h"]:
                 out = self.run_cli(*command, flag).out.decode()
                 self.assertIn("Usage: tailrace", out)
@@ -20,7 +20,7 @@ class Usage(CliTest):
 
     def test_usage_errors_exit_2_and_print_nothing_on_stdout(self):
         for args in [(), ("frobnicate",), ("--frobnicate",), ("read",), ("read", "a", "b"), ("read", "a", "--frob"),
-                     ("create",), ("append",), ("info",), ("verify",), ("read", "a", "--from"), ("read", "a", "-n", "1", "-n", "2"),
+                     ("create",), ("append",), ("info",), ("verify",), ("doctor",), ("read", "a", "--from"), ("read", "a", "-n", "1", "-n", "2"),
                      ("append", "a", "--expect-absent", "k"), ("append", "a", "--event-id", "x"), ("",)]:
             done = self.run_raw(*args)
             self.assertEqual((done.code, done.out), (2, b""), args)
