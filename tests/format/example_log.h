@@ -1,18 +1,22 @@
 #pragma once
 
+#include <algorithm>
 #include <cctype>
 #include <filesystem>
 #include <fstream>
 #include <map>
+#include <numeric>
 #include <sstream>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "common/temp_log.h"
+#include "format/activity.h"
 #include "format/control.h"
 #include "format/frame.h"
 #include "format/index_entry.h"
+#include "format/journal.h"
 #include "format/segment_header.h"
 
 namespace tailrace::test {
@@ -165,9 +169,64 @@ class Normaliser {
     control.pid_start_time = 12345;
     control.heartbeat_ns = 1'000'000'000;
     store(bytes.data(), control);
+    store(bytes.data() + kActivityAt, Activity{});
+  }
+
+  /// A closed log's journal: the newest anchor, as if the ring had not been used, and nothing else.
+  void closed_journal(FileBytes& bytes) const {
+    auto anchor = read_anchor(bytes.data(), meta_);
+    const auto second = read_anchor(bytes.data() + kJournalBlockBytes, meta_);
+    ASSERT_TRUE(anchor && second);
+    if (second->generation > anchor->generation) anchor = second;
+    EXPECT_EQ(anchor->flags, kAnchorClean);
+    set_nonce(anchor->nonce);
+    anchor->generation = 9;
+    anchor->oldest_number = 1;
+    anchor->oldest_offset = kJournalRingAt;
+    anchor->predecessor_crc = 0;
+    std::fill(bytes.begin(), bytes.end(), std::byte{0});
+    put_anchor(bytes.data(), *anchor, meta_);
+  }
+
+  /// The journal of a first writer that has committed three entries, all in the first segment.
+  void running_journal(FileBytes& bytes) {
+    for (const std::uint64_t block : {std::uint64_t{0}, kJournalBlockBytes}) {
+      auto anchor = read_anchor(bytes.data() + block, meta_);
+      ASSERT_TRUE(anchor);
+      set_nonce(anchor->nonce);
+      put_anchor(bytes.data() + block, *anchor, meta_);
+    }
+    FileBytes image(meta_.segment_size_bytes);
+    const auto each_entry = [&](auto&& visit) {
+      std::uint64_t at = kJournalRingAt;
+      for (int i = 0; i < 3; ++i) {
+        const auto header = load<JournalEntry>(&bytes[at]);
+        visit(header, &bytes[at], &bytes[at + sizeof header]);
+        at += entry_span(header.length);
+      }
+      return at;
+    };
+    const std::uint64_t end =
+        each_entry([&](const JournalEntry& header, const std::byte*, const std::byte* body) {
+          std::memcpy(&image[header.position], body, header.length);
+        });
+    EXPECT_TRUE(std::all_of(bytes.begin() + static_cast<std::ptrdiff_t>(end), bytes.end(),
+                            [](std::byte byte) { return byte == std::byte{0}; }));
+    segment(image, 0);
+    std::uint32_t crc = 0;
+    each_entry([&](JournalEntry header, std::byte* at, std::byte* body) {
+      std::memcpy(body, &image[header.position], header.length);
+      set_nonce(header.nonce);
+      header.previous_crc = crc;
+      crc = put_entry(at, header, meta_);
+    });
   }
 
  private:
+  static void set_nonce(std::uint8_t* nonce) {
+    std::iota(nonce, nonce + sizeof JournalAnchor::nonce, std::uint8_t{0x20});
+  }
+
   const LogMeta meta_;
   std::int64_t time_ = 0;      // the example's, of the frame before
   std::int64_t last_ = 0;      // the same, behind it

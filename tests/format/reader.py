@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
 """A second reader of Tailrace logs, written from docs/format.md alone: standard library only, nothing of the engine.
 
-usage: reader.py [--verdict] LOG
+usage: reader.py [--verdict | --journal] LOG
 Prints each record as one JSON object per line, as `tailrace read --json` does, and the verdict, as `tailrace verify
 --json` does, on stderr (with --verdict: only that, on stdout). Exits 0: ok, 6: torn tail, 4: corrupt, 1: no such log.
-For logs at rest; it opens nothing for writing.
+With --journal, prints what the journal holds instead. For logs at rest, also as a power cut left them: what only the
+journal has is read from there. It opens nothing for writing.
 """
 
 import base64
@@ -15,11 +16,11 @@ import os
 import re
 import struct
 import sys
-import time
 
 HEADER_BYTES = 4096
 ALIGNMENT = 32
 RECORD, PADDING, EPOCH_START, BATCH_RECORD = 0x01, 0x02, 0x03, 0x11
+BLOCK, RING, ENTRY_HEADER_BYTES = 4096, 8192, 96  # of the journal
 
 
 def make_crc_table():
@@ -68,6 +69,11 @@ class LogMeta:
         self.segment_size, = struct.unpack_from("<Q", raw, 40)
         if self.segment_size.bit_count() != 1 or not 1 << 20 <= self.segment_size <= 1 << 31:
             raise NotALog(f"{path}: segment size {self.segment_size}")
+        self.journal_size, = struct.unpack_from("<Q", raw, 48)
+        if self.journal_size % BLOCK != 0 or self.journal_size < 256 << 10:
+            raise NotALog(f"{path}: journal size {self.journal_size}")
+        if any(raw[56:64]) or any(raw[72:]):
+            raise NotALog(f"{path}: something newer than format version 0")
 
 
 class Control:
@@ -84,15 +90,131 @@ class Control:
             raise NotALog(f"{path}: not this log's control")
         if version != 0:
             raise NotALog(f"{path}: version {version}, known is only 0")
-        state, = struct.unpack_from("<I", raw, 144)
-        heartbeat, = struct.unpack_from("<q", raw, 168)
-        generation, self.first_retained = struct.unpack_from("<QQ", raw, 256)
+        state, pid, start_time = struct.unpack_from("<IIQ", raw, 144)
+        self.first_retained, = struct.unpack_from("<Q", raw, 264)
         self.committed, = struct.unpack_from("<Q", raw, 384)
         self.durable, = struct.unpack_from("<Q", raw, 512)
         with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            boot_id = bytes.fromhex(file.read().strip().replace("-", ""))
-        age = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - heartbeat
-        self.live = raw[128:144] == boot_id and state == 1 and generation % 2 == 0 and age < 1_000_000_000
+            this_boot = raw[128:144] == bytes.fromhex(file.read().strip().replace("-", ""))
+        self.counts_for_segments = this_boot or state == 2
+        self.at_work = state == 1 and this_boot and process_start_time(pid) == start_time
+
+
+def process_start_time(pid):
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            return int(file.read().rpartition(b")")[2].split()[19])  # field 22; the name may hold anything
+    except OSError:
+        return None
+
+
+Anchor = collections.namedtuple(
+    "Anchor", "nonce generation epoch oldest_number oldest_offset predecessor_crc clean synced_to first_retained")
+Entry = collections.namedtuple("Entry", "offset number position length acked synced_to crc body")
+
+
+class Journal:
+    """The walk: entries, T (synced_to), D (durable), and where it ended."""
+
+    def __init__(self, path, meta):
+        self.meta, self.size = meta, meta.journal_size
+        self.entries, self.synced_to, self.durable = [], 0, 0
+        self.end_offset, self.end_number, self.evidence, self.first_retained = 0, 0, None, 0
+        with open(path, "rb") as file:
+            self.data = file.read(self.size)
+        self.missing = len(self.data) < self.size
+        self.anchor = None
+        if self.missing:
+            return
+        anchors = [anchor for block in (0, BLOCK) if (anchor := self.read_anchor(block))]
+        if not anchors:
+            return
+        self.anchor = max(anchors, key=lambda anchor: anchor.generation)
+        self.synced_to = self.durable = self.anchor.synced_to
+        self.first_retained = self.anchor.first_retained
+        self.end_offset, self.end_number = self.anchor.oldest_offset, self.anchor.oldest_number
+        if not self.anchor.clean:
+            self.walk()
+            self.look_for_evidence()
+
+    @classmethod
+    def lost(cls):
+        """Of a log whose journal is not there at all."""
+        journal = cls.__new__(cls)
+        journal.missing, journal.first_retained = True, 0
+        return journal
+
+    def read_anchor(self, at):
+        block = self.data[at:at + BLOCK]
+        version, crc = struct.unpack_from("<II", block, 8)
+        nonce = block[32:48]
+        generation, epoch, number, offset, predecessor_crc, flags, synced_to, first_retained, size = \
+            struct.unpack_from("<QQQQIIQQQ", block, 48)
+        valid = (block[:8] == b"TTRLANC1" and version == 0 and block[16:32] == self.meta.log_id
+                 and crc == crc32c(self.meta.salt, block[16:]) and size == self.size
+                 and generation != 0 and number != 0 and offset % BLOCK == 0 and RING <= offset <= self.size)
+        if not valid:
+            return None
+        return Anchor(nonce, generation, epoch, number, offset, predecessor_crc, flags & 1 != 0, synced_to,
+                      first_retained)
+
+    def read_entry(self, at, number, previous_crc, end, first):
+        """The entry at this place, or None if it is not valid there."""
+        if at + BLOCK > self.size or self.data[at:at + 8] != b"TTRLENT1":
+            return None
+        crc, its_previous_crc = struct.unpack_from("<II", self.data, at + 8)
+        its_number, position, length, acked, synced_to = struct.unpack_from("<QQQQQ", self.data, at + 40)
+        if (self.data[at + 16:at + 32] != self.anchor.nonce or its_number != number
+                or its_previous_crc != previous_crc):
+            return None
+        longest = min(4 << 20, (self.size - RING) // 4 // BLOCK * BLOCK) - ENTRY_HEADER_BYTES
+        if length > longest or at + up(ENTRY_HEADER_BYTES + length, BLOCK) > self.size:
+            return None
+        if not (position == end or end < position <= synced_to or (first and position < end)) or acked >= number:
+            return None
+        body_at = at + ENTRY_HEADER_BYTES
+        if crc != crc32c(self.meta.salt, self.data[at + 12:body_at + length]):
+            return None
+        return Entry(at, number, position, length, acked, synced_to, crc, self.data[body_at:body_at + length])
+
+    def walk(self):
+        previous_crc, end = self.anchor.predecessor_crc, self.anchor.synced_to
+        while True:
+            expected = self.end_number, previous_crc, end, not self.entries
+            entry = self.read_entry(self.end_offset, *expected) or self.read_entry(RING, *expected)
+            if entry is None:
+                return
+            self.entries.append(entry)
+            previous_crc, end = entry.crc, entry.position + entry.length
+            self.synced_to = max(self.synced_to, entry.synced_to)
+            self.durable = max(self.durable, entry.synced_to, end)
+            self.end_offset = entry.offset + up(ENTRY_HEADER_BYTES + entry.length, BLOCK)
+            self.end_number += 1
+
+    def look_for_evidence(self):
+        """Whether an entry knows that the one that is missing had been acknowledged."""
+        for at in range(RING, self.size, BLOCK):
+            if self.data[at:at + 8] == b"TTRLENT1" and self.data[at + 16:at + 32] == self.anchor.nonce:
+                number, _, _, acked = struct.unpack_from("<QQQQ", self.data, at + 40)
+                if number > self.end_number and acked >= self.end_number:
+                    self.evidence = number
+
+    def makes(self, base):
+        """Whether a segment whose file is missing is there all the same."""
+        return self.synced_to <= base < self.durable
+
+    def lay_over(self, data, base, size):
+        """The bytes of a segment (what its file has of them) with the entries over them."""
+        if max(base, self.synced_to) >= min(base + size, self.durable):
+            return data
+        whole = bytearray(size)
+        whole[:len(data)] = data
+        for entry in self.entries:
+            begin = max(entry.position, self.synced_to, base)
+            end = min(entry.position + entry.length, base + size)
+            if begin < end:
+                whole[begin - base:end - base] = entry.body[begin - entry.position:end - entry.position]
+        return bytes(whole)
 
 
 SegmentHeader = collections.namedtuple(
@@ -102,16 +224,23 @@ Record = collections.namedtuple("Record", "sequence epoch position timestamp typ
 
 
 class Segment:
-    """One mapped file; `data` is empty if the file is."""
+    """One mapped file, or a copy of it with the journal laid over; `data` is empty if the file is."""
 
-    def __init__(self, path, number, meta):
+    def __init__(self, path, number, meta, journal=None):
         self.number, self.meta = number, meta
         self.base = number * meta.segment_size
-        with open(path, "rb") as file:
-            size = min(os.fstat(file.fileno()).st_size, meta.segment_size)
-            self.data = mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) if size else b""
-        self.readable = size // ALIGNMENT * ALIGNMENT
+        self.data = self.map(path)
+        if journal is not None:
+            self.data = journal.lay_over(self.data, self.base, meta.segment_size)
+        self.readable = len(self.data) // ALIGNMENT * ALIGNMENT
         self.header = self.read_header()
+
+    def map(self, path):
+        if path is None:
+            return b""
+        with open(path, "rb") as file:
+            size = min(os.fstat(file.fileno()).st_size, self.meta.segment_size)
+            return mmap.mmap(file.fileno(), size, access=mmap.ACCESS_READ) if size else b""
 
     def read_header(self):
         """None if it is not right in itself."""
@@ -188,14 +317,37 @@ class Log:
         self.meta = LogMeta(os.path.join(path, "log.meta"))
         self.control = Control(os.path.join(path, "control"), self.meta)
         self.size = self.meta.segment_size
+        self.journal = self.read_journal()
+        self.first_retained = self.control.first_retained
+        if self.journal is not None:
+            self.first_retained = max(self.first_retained, self.journal.first_retained)
         self.numbers = self.list_segments()
-        self.floor = max(self.control.durable, self.control.first_retained)
-        if self.numbers and self.numbers[-1] >= 1:
-            self.floor = max(self.floor, (self.numbers[-1] - 1) * self.size)
+        self.floor = self.durable_floor()
         self.end = None        # Place
         self.bad_position = self.bad_sequence = 0
         self.corrupt = False
         self.count = self.walked_bytes = 0
+
+    def read_journal(self):
+        """None where a writer is at work, or without permission."""
+        if self.control.at_work:
+            return None
+        try:
+            return Journal(os.path.join(self.path, "journal"), self.meta)
+        except FileNotFoundError:
+            return Journal.lost()
+        except PermissionError:
+            return None
+
+    def durable_floor(self):
+        if self.journal is not None:
+            return 0 if self.journal.missing else max(self.first_retained, self.journal.durable)
+        if self.control.at_work:
+            return max(self.first_retained, self.control.durable)
+        floor = max(self.first_retained, self.control.durable if self.control.counts_for_segments else 0)
+        if self.numbers and self.numbers[-1] >= 1:
+            floor = max(floor, (self.numbers[-1] - 1) * self.size)
+        return floor
 
     def list_segments(self):
         numbers = []
@@ -203,23 +355,29 @@ class Log:
             match = re.fullmatch(r"([0-9]{20})\.seg", name)
             if match and int(match[1]) % self.size == 0:
                 numbers.append(int(match[1]) // self.size)
-        return sorted(n for n in numbers if (n + 1) * self.size > self.control.first_retained)
+        return sorted(n for n in numbers if (n + 1) * self.size > self.first_retained)
 
     def file_of(self, number):
         return f"segments/{number * self.size:020}.seg"
 
-    def open_segment(self, number):
-        return Segment(os.path.join(self.path, self.file_of(number)), number, self.meta)
+    def exists(self, number):
+        return number in self.numbers or self.journal is not None and self.journal.makes(number * self.size)
+
+    def open_segment(self, number, journal=None):
+        path = os.path.join(self.path, self.file_of(number)) if number in self.numbers else None
+        return Segment(path, number, self.meta, journal)
 
     def records(self):
-        first = number = self.control.first_retained // self.size
+        if self.journal is not None and self.journal.missing:
+            return
+        first = number = self.first_retained // self.size
         self.end = Place(number * self.size, data_end=number * self.size)
         while True:
             self.bad_position, self.bad_sequence = self.end.position, self.end.sequence
-            if number not in self.numbers:
+            if not self.exists(number):
                 self.corrupt = bool(self.numbers) and self.numbers[-1] > number
                 return
-            segment = self.open_segment(number)
+            segment = self.open_segment(number, self.journal)
             header = segment.header
             if header is None:
                 self.corrupt = number == first and number > 0
@@ -286,17 +444,31 @@ class Log:
                 at += span
         return tail_bytes, tail_records
 
+    def journal_is_damaged(self):
+        journal = self.journal
+        return journal is not None and (journal.anchor is None or journal.evidence is not None
+                                        or journal.durable < self.control.durable)
+
     def verdict(self):
         """After records() has been used up."""
-        corrupt = (self.corrupt or self.end.position < self.floor
-                   or self.control.live and self.control.committed > self.end.position)
-        tail_bytes, tail_records = (0, 0) if corrupt else self.tail()
-        if not corrupt and (tail_bytes == 0 or self.control.live):
-            return {"verdict": "ok", "file": None, "offset": None, "sequence": None,
-                    "bytes": self.walked_bytes, "records": self.count}
-        return {"verdict": "corrupt" if corrupt else "torn_tail",
-                "file": self.file_of(self.bad_position // self.size), "offset": self.bad_position % self.size,
-                "sequence": self.bad_sequence, "bytes": tail_bytes, "records": tail_records}
+        if self.journal is not None and self.journal.missing:
+            return self.answer("corrupt", "journal", 0, 0, 0, 0)
+        file, offset, sequence = self.file_of(self.bad_position // self.size), self.bad_position % self.size, \
+            self.bad_sequence
+        corrupt = self.corrupt or self.end.position < self.floor
+        if not corrupt and self.journal_is_damaged():
+            corrupt, file, offset, sequence = True, "journal", self.journal.end_offset, self.end.sequence
+        if corrupt or self.control.at_work and self.control.committed > self.end.position:
+            return self.answer("corrupt", file, offset, sequence, 0, 0)
+        tail_bytes, tail_records = self.tail()
+        if tail_bytes == 0 or self.control.at_work:
+            return self.answer("ok", None, None, None, self.walked_bytes, self.count)
+        return self.answer("torn_tail", file, offset, sequence, tail_bytes, tail_records)
+
+    @staticmethod
+    def answer(verdict, file, offset, sequence, its_bytes, its_records):
+        return {"verdict": verdict, "file": file, "offset": offset, "sequence": sequence, "bytes": its_bytes,
+                "records": its_records}
 
 
 def as_text(data):
@@ -318,15 +490,30 @@ def as_json(record):
     }, ensure_ascii=False, separators=(",", ":"))
 
 
+def print_journal(journal):
+    """An object for the anchor, one for each entry without its body, and one for how the walk ended."""
+    if journal is None or journal.missing or journal.anchor is None:
+        print(json.dumps({"anchor": None}))
+        return
+    print(json.dumps({"anchor": journal.anchor._replace(nonce=journal.anchor.nonce.hex())._asdict()}))
+    for entry in journal.entries:
+        print(json.dumps({"entry": entry._replace(body=None)._asdict()}))
+    print(json.dumps({"end_offset": journal.end_offset, "end_number": journal.end_number,
+                      "synced_to": journal.synced_to, "durable": journal.durable, "evidence": journal.evidence}))
+
+
 def main(arguments):
-    only_verdict = "--verdict" in arguments
-    paths = [argument for argument in arguments if argument != "--verdict"]
-    if len(paths) != 1:
+    only_verdict, only_journal = "--verdict" in arguments, "--journal" in arguments
+    paths = [argument for argument in arguments if argument not in ("--verdict", "--journal")]
+    if len(paths) != 1 or (only_verdict and only_journal):
         print(__doc__, file=sys.stderr)
         return 2
     sys.stdout.reconfigure(encoding="utf-8", newline="\n")
     try:
         log = Log(paths[0])
+        if only_journal:
+            print_journal(log.journal)
+            return 0
         for record in log.records():
             if not only_verdict:
                 print(as_json(record))

@@ -15,7 +15,7 @@ import reader
 
 BIN = os.environ.get("TAILRACE_BIN", "")
 SEGMENT = 1 << 20
-DURABLE = 512  # its offset in control
+BOOT_ID, DURABLE = 128, 512  # their offsets in control
 EXIT = {"ok": 0, "torn_tail": 6, "corrupt": 4}
 seed = int(os.environ.get("TAILRACE_SEED", random.SystemRandom().randrange(2**32)))
 
@@ -57,8 +57,27 @@ def flip(path, offset, bit=0):
 
 
 def set_durable(log, position):
+    """As if nothing above had ever been acknowledged: in control, and in a clean anchor with an empty ring."""
+    set_control_durable(log, position)
+    meta = reader.LogMeta(log / "log.meta")
+    poke(log / "journal", 0, make_anchor(meta, generation=1 << 40, flags=1, synced_to=position))
+
+
+def set_control_durable(log, position):
     """As if an older page of control had reached the disk."""
     poke(log / "control", DURABLE, struct.pack("<Q", position))
+
+
+def make_anchor(meta, nonce=bytes(16), generation=1, number=1, offset=8192, predecessor_crc=0, flags=0, synced_to=0):
+    body = meta.log_id + nonce + struct.pack("<QQQQIIQQQ", generation, 1, number, offset, predecessor_crc, flags,
+                                             synced_to, 0, meta.journal_size)
+    body += bytes(4096 - 16 - len(body))
+    return b"TTRLANC1" + struct.pack("<II", 0, reader.crc32c(meta.salt, body)) + body
+
+
+def reboot(log):
+    """As after a power cut: control was written in another boot."""
+    poke(log / "control", BOOT_ID, b"another boot id!")
 
 
 def durable(log):
@@ -132,7 +151,7 @@ class Logs(unittest.TestCase):
     def copy_of(self, log):
         Logs.count += 1
         copy = self.root / f"copy-{Logs.count}"
-        shutil.copytree(log, copy)
+        shutil.copytree(log, copy, ignore=shutil.ignore_patterns("wake"))  # a socket
         return copy
 
     def read_ours(self, log):
