@@ -360,7 +360,7 @@ std::optional<Committer::SyncJob> Committer::next_sync_job() {
 void Committer::synced(Position position) {
   {
     const std::lock_guard lock(mutex_);
-    synced_.store(position, std::memory_order_release);
+    synced_.store(position, std::memory_order_release);  // SYNC synced
     activity_.set(&Activity::synced_to, position);
   }
   done_.notify_all();

@@ -79,6 +79,7 @@ class Committer {
   /// Asks for the segments to be synced up to `target` once it is durable.
   void request_sync(Position target);
   [[nodiscard]] Position synced_to() const noexcept {
+    // SYNC synced
     return synced_.load(std::memory_order_acquire);
   }
   struct SyncJob {
