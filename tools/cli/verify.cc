@@ -63,9 +63,10 @@ Exit exit_for(Verdict verdict) {
 struct Verify {
   std::string log;
   bool json = false;
+  VerifyOptions options;
 
   Exit operator()() const {
-    const auto report = verify(log);
+    const auto report = verify(log, options);
     if (!report) return give_up("verify", report.error());
     const Exit printed = print("verify", json ? as_json(*report) : as_text(log, *report));
     return printed == Exit::ok ? exit_for(report->verdict) : printed;
@@ -79,6 +80,10 @@ void add_verify(CLI::App& app, Run& run) {
                    ->footer(kExamples);
   const auto verify = std::make_shared<Verify>();
   add_log(sub, verify->log);
+  sub.add_flag(
+      "--deep", verify->options.deep,
+      "read past the page cache what is said to be on the disk, and check the journal of a "
+      "live writer too");
   sub.add_flag("--json", verify->json, "one JSON object");
   sub.callback([&run, verify] { run = [verify] { return (*verify)(); }; });
 }

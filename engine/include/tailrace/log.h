@@ -103,10 +103,17 @@ struct VerifyReport {
   bool journal_checked = true;
 };
 
+struct VerifyOptions {
+  /// Also what the page cache hides: segments are read past it where they are said to be on the
+  /// disk, and the journal must hold what they may lack, under a live writer too.
+  bool deep = false;
+};
+
 /// Reads every frame of the log, checks everything that can be checked, and changes nothing. A
 /// frame that a live writer has not finished is no damage. Cost: one scan of the log.
 /// Errors: as inspect; damage is not an error but a verdict.
-[[nodiscard]] TAILRACE_EXPORT Result<VerifyReport> verify(const std::filesystem::path& path);
+[[nodiscard]] TAILRACE_EXPORT Result<VerifyReport> verify(const std::filesystem::path& path,
+                                                          const VerifyOptions& options = {});
 
 /// What must be given up so that a damaged log can be written again: everything from the first
 /// damaged place on, since a log has no gaps.

@@ -96,6 +96,7 @@ class Judge {
       }
       auto segment = open_overlaid(files_, *number, journal());
       if (!segment) return fail(segment.error());
+      if (auto taken = take_disk(*segment); !taken) return fail(taken.error());
       if (!enter(*segment, first)) {
         // Nobody knows which sequence the first retained record has if its header does not say it.
         result_.corrupt = first && *number > 0;
@@ -104,6 +105,13 @@ class Judge {
       SegmentWalk walk(segment->mapping.data(), segment->mapping.size(), files_.meta, result_.end);
       if (!walk_segment(*segment, walk)) return {};
     }
+  }
+
+  Result<void> take_disk(SegmentFile& segment) const {
+    const Position base = files_.base_of(segment.number);
+    if (evidence_.from_disk_to <= base) return {};
+    const std::uint64_t there = align_down(segment.mapping.size(), kSegmentHeaderBytes);
+    return take_from_disk(files_, std::min(evidence_.from_disk_to - base, there), segment);
   }
 
   /// Moves the end behind the header, if it is right.

@@ -44,6 +44,7 @@ struct Evidence {
   Position durable = 0;    // a frame below it that is not right is damage, never a torn tail
   Position synced_to = 0;  // below it the segments need no journal
   const JournalScan* journal = nullptr;  // laid over the segments; none: unread, or a writer lives
+  Position from_disk_to = 0;             // below it the segments are read past the page cache
 };
 
 /// What can be known without the journal and without a live writer: a segment file n+2 is made only

@@ -2,6 +2,10 @@
 
 #include <fcntl.h>
 
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
 #include "base/planted.h"
 
 namespace tailrace {
@@ -41,6 +45,27 @@ Result<SegmentFile> open_overlaid(const LogFiles& files, std::uint64_t number,
   segment->mapping = std::move(*image);
   segment->header = read_header(segment->mapping.data(), files.meta, number);
   return segment;
+}
+
+Result<void> take_from_disk(const LogFiles& files, std::uint64_t size_bytes, SegmentFile& segment) {
+  const std::string name = files.segment_name(segment.number);
+  const std::string path = files.segments.path_of(name);
+  auto file = files.open_owned(files.segments, name, O_RDONLY | O_DIRECT);
+  if (!file) return {};
+  auto image = Mapping::anonymous(segment.mapping.size());
+  if (!image) return fail(image.error());
+  std::memcpy(image->data(), segment.mapping.data(), segment.mapping.size());
+  constexpr std::uint64_t kStepBytes = std::uint64_t{4} << 20;
+  for (std::uint64_t at = 0; at < size_bytes; at += kStepBytes) {
+    const std::size_t bytes = std::min(kStepBytes, size_bytes - at);
+    auto got = read_some(file->get(), image->data() + at, bytes, at, path);
+    if (!got && got.error().os_error() == EINVAL)
+      return {};  // refused by the file system after all
+    if (!got) return fail(got.error());
+  }
+  segment.mapping = std::move(*image);
+  segment.header = read_header(segment.mapping.data(), files.meta, segment.number);
+  return {};
 }
 
 }  // namespace tailrace

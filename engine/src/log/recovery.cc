@@ -148,7 +148,7 @@ Result<Recovered> recover(const LogFiles& files, const ControlFile& control,
   const ControlView view = control.view();
   auto scan = scan_journal(files, journal);
   if (!scan) return fail(scan.error());
-  auto judged = judge(files, view, JudgeFrom::synced, {scan->durable, scan->synced_to, &*scan});
+  auto judged = judge(files, view, JudgeFrom::synced, {scan->durable, scan->synced_to, &*scan, 0});
   if (!judged) return fail(judged.error());
   if (judged->corrupt) return fail(corrupt_error(files, *judged));
 

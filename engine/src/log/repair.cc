@@ -52,7 +52,7 @@ Result<Patient> examine(const std::filesystem::path& path) {
   auto control = ControlFile::open_or_remake(patient.files);
   if (!control) return fail(control.error());
   patient.control = std::move(*control);
-  const Evidence evidence{patient.scan.durable, patient.scan.synced_to, &patient.scan};
+  const Evidence evidence{patient.scan.durable, patient.scan.synced_to, &patient.scan, 0};
   auto judged = judge(patient.files, patient.control->view(), JudgeFrom::start, evidence);
   if (!judged) return fail(judged.error());
   patient.judged = std::move(*judged);

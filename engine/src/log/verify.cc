@@ -60,24 +60,62 @@ VerifyReport report_of(const Judgement& judged, bool damaged) {
   return report;
 }
 
+/// Pages that share a folio with the writer's are left alone.
+constexpr std::uint64_t kMaxFolioBytes = std::uint64_t{2} << 20;
+constexpr int kJournalTries = 10;
+
+/// Whether the journal of a live writer reaches as far as had been acknowledged when this began.
+Result<void> check_live_journal(const LogFiles& files, const ControlFile& control,
+                                VerifyReport& report) {
+  for (int i = 0; i < kJournalTries; ++i) {
+    const Position acknowledged = control.view().durable();
+    auto journal = read_journal(files);
+    if (!journal) return fail(journal.error());
+    report.journal_checked = journal->has_value();
+    if (!*journal) return {};
+    auto again = read_journal(files);
+    if (!again) return fail(again.error());
+    // A ring that was written over while it was read proves nothing: once more.
+    if ((*again)->anchor.generation != (*journal)->anchor.generation) continue;
+    if (!(*journal)->corrupt && (*journal)->durable >= acknowledged) return {};
+    report.verdict = Verdict::corrupt;
+    report.file = file_name::kJournal;
+    report.offset = (*journal)->end_offset;
+    report.detail = (*journal)->corrupt ? (*journal)->detail
+                                        : "the journal ends before what had been acknowledged";
+    return {};
+  }
+  report.journal_checked = false;
+  return {};
+}
+
 /// A live writer's log: whatever it had published when this began must be found valid.
-Result<VerifyReport> verify_live(const LogFiles& files, const ControlFile& control) {
+Result<VerifyReport> verify_live(const LogFiles& files, const ControlFile& control,
+                                 const VerifyOptions& options) {
   const Position committed = control.view().committed();
   Evidence evidence;
   evidence.durable = control.view().durable();
+  if (options.deep) {
+    evidence.from_disk_to =
+        align_down(control.activity().get(&Activity::synced_to), kMaxFolioBytes);
+  }
   auto judged = judge(files, control.view(), JudgeFrom::start_under_writer, evidence);
   if (!judged) return fail(judged.error());
-  return report_of(*judged, judged->corrupt || judged->end.position < committed);
+  VerifyReport report = report_of(*judged, judged->corrupt || judged->end.position < committed);
+  if (options.deep && report.verdict == Verdict::ok) {
+    if (auto done = check_live_journal(files, control, report); !done) return fail(done.error());
+  }
+  return report;
 }
 
 }  // namespace
 
-Result<VerifyReport> verify(const std::filesystem::path& path) {
+Result<VerifyReport> verify(const std::filesystem::path& path, const VerifyOptions& options) {
   auto files = LogFiles::open(path);
   if (!files) return fail(files.error());
   auto control = ControlFile::open(*files, Access::read);
   if (!control) return fail(control.error());
-  if (control->writer_alive()) return verify_live(*files, *control);
+  if (control->writer_alive()) return verify_live(*files, *control, options);
   auto journal = read_journal(*files);
   if (!journal) {
     if (journal.error().code() != errc::corrupt) return fail(journal.error());
@@ -90,7 +128,8 @@ Result<VerifyReport> verify(const std::filesystem::path& path) {
   Result<Evidence> evidence = Evidence();
   if (*journal) {
     const JournalScan& scan = **journal;
-    evidence = Evidence{scan.durable, scan.synced_to, &scan};
+    const Position from_disk_to = options.deep ? align_down(scan.synced_to, 4096) : 0;
+    evidence = Evidence{scan.durable, scan.synced_to, &scan, from_disk_to};
   } else {
     evidence = evidence_without(*files, *control);
     if (!evidence) return fail(evidence.error());
