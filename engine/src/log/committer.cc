@@ -50,8 +50,11 @@ void Committer::begin(std::unique_ptr<Journal> journal, Position end) {
                                         (journal_->direct() ? kBackendDirect : 0));
 }
 
-void Committer::start() {
-  thread_ = start_thread("tailrace-commit", [this] { run(); });
+Result<void> Committer::start() {
+  auto thread = start_thread("tailrace-commit", [this] { run(); });
+  if (!thread) return fail(thread.error());
+  thread_ = std::move(*thread);
+  return {};
 }
 
 void Committer::stop() {
@@ -111,7 +114,7 @@ Result<int> Committer::event_fd() {
   const std::lock_guard lock(mutex_);
   if (event_) return event_.get();
   Fd event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!event) return fail(Error(errc::io, "cannot make an eventfd").os_error(errno));
+  if (!event) return fail(sys_error("cannot make an eventfd", files_.root.path(), errno));
   if (auto done = journal_->signal(event.get()); !done) return fail(done.error());
   event_ = std::move(event);
   return event_.get();
@@ -185,7 +188,8 @@ milliseconds Committer::nap() const {
 
 /// At rest nothing proves that the last entry had been acknowledged: an empty one does.
 void Committer::prove_when_idle() {
-  const bool resting = !failure_ && !driving_ && !journal_->under_way() && journal_->unproven() &&
+  const bool resting = !failure_ && !driving_ && !journal_->under_way() &&
+                       journal_->unproven() &&
                        std::chrono::steady_clock::now() - submitted_at_ >= kIdle;
   if (!resting || journal_->ring().used_bytes() > journal_->ring().size_bytes() / 2) return;
   static_cast<void>(journal_->submit(segments_, submitted_, submitted_, synced_to()));

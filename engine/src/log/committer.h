@@ -46,7 +46,8 @@ class Committer {
 
   /// Takes over a journal whose anchors say `end`. Before start().
   void begin(std::unique_ptr<Journal> journal, Position end);
-  void start();
+  /// Errors: io.
+  [[nodiscard]] Result<void> start();
   /// Ends the background thread; waiting callers learn `closed`.
   void stop();
   void forked() noexcept;

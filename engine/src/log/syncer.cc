@@ -4,8 +4,11 @@
 
 namespace tailrace {
 
-void Syncer::start() {
-  thread_ = start_thread("tailrace-sync", [this] { run(); });
+Result<void> Syncer::start() {
+  auto thread = start_thread("tailrace-sync", [this] { run(); });
+  if (!thread) return fail(thread.error());
+  thread_ = std::move(*thread);
+  return {};
 }
 
 void Syncer::stop() {
