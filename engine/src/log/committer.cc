@@ -84,8 +84,9 @@ Result<void> Committer::wait(Position target, std::chrono::steady_clock::time_po
   Lock lock(mutex_);
   requested_ = std::max(requested_, target);
   for (;;) {
-    if (durable() >= target) return {};
+    // Also for what had been acknowledged before: this writer says yes to nothing any more.
     if (failure_) return fail(poisoned_error_locked());
+    if (durable() >= target) return {};
     if (stopping_) return fail(Error(errc::closed, "the writer was closed meanwhile"));
     const auto left = deadline - std::chrono::steady_clock::now();
     if (left.count() <= 0) {

@@ -65,7 +65,7 @@ class Writer::Impl : public ForkGuard {
         control_(control_file_.view()),
         committer_(files_, segments_, control_, control_file_.activity(), published_,
                    {options.sync, options.sync_interval, options.sync_bytes,
-                    [this] { appender_.stop(Stop::poisoned); }}),
+                    [this] { appender_.poison(); }}),
         syncer_(files_, segments_, committer_),
         preparer_(files_, segments_, committer_, control_file_.activity(), marks_, published_,
                   {options.populate_ahead_bytes, options.when_behind}),
