@@ -64,6 +64,11 @@ void Committer::stop() {
   }
   work_.notify_all();
   if (thread_.joinable()) thread_.join();
+  // Somebody who waits in another thread may still have the turn.
+  Lock lock(mutex_);
+  ++waiters_;
+  done_.wait(lock, [this] { return !driving_; });
+  --waiters_;
   done_.notify_all();
 }
 
@@ -213,7 +218,7 @@ bool Committer::due() const {
 /// One turn: submits what can be, waits for the disk without the lock, publishes what is durable.
 /// Returns whether anything was under way.
 bool Committer::drive(Lock& lock, std::chrono::nanoseconds timeout) {
-  if (failure_) return false;
+  if (failure_ || stopping_) return false;
   driving_ = true;
   submit();
   const bool under_way = journal_->under_way();

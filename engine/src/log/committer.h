@@ -51,9 +51,9 @@ class Committer {
   /// Ends the background thread; waiting callers learn `closed`.
   void stop();
   void forked() noexcept;
-  /// After stop(): lets go of the journal's lock.
-  void unlock() noexcept {
-    if (journal_) journal_->unlock();
+  /// After stop(): lets go of the journal.
+  void end() noexcept {
+    if (journal_) journal_->end();
   }
 
   /// Asks for everything before `target` to become durable soon, whatever the policy.

@@ -202,6 +202,18 @@ Result<void> Journal::signal(int event_fd) {
   return done;
 }
 
+void Journal::end() noexcept {
+  // A write that the kernel still has holds the open file, and with it the lock: to take that away
+  // from it would let it land in a successor's journal. The thread of a queue has ended its write.
+  const bool may_land_late = queue_ && queue_->is_io_uring() && under_way();
+  queue_.reset();
+  if (may_land_late) {
+    file_.forget();
+  } else {
+    file_.unlock();
+  }
+}
+
 void Journal::forked() noexcept {
   if (queue_) queue_->forked();
   file_.forget();

@@ -73,7 +73,9 @@ class Journal {
   [[nodiscard]] Result<void> signal(int event_fd);
 
   void forked() noexcept;
-  void unlock() noexcept { file_.unlock(); }
+  /// Nothing is written any more; lets go of the lock, or leaves that to the end of a write that is
+  /// still under way.
+  void end() noexcept;
 
  private:
   static constexpr unsigned kDepth = 2;

@@ -226,7 +226,7 @@ Result<void> Writer::Impl::close() {
     files_.root.remove(file_name::kWake);
   }
   helper_.reset();
-  committer_.unlock();
+  committer_.end();
   unlock_file(lock_.get());
   lock_.reset();
   return synced;
