@@ -192,9 +192,10 @@ milliseconds Committer::nap() const {
   return journal_->unproven() ? kIdle : kPatience;
 }
 
-/// At rest nothing proves that the last entry had been acknowledged: an empty one does.
+/// At rest nothing proves that the last entry had been acknowledged: an empty one does. Not while
+/// a large commit is half done: synced_to may then lie within a unit that is not acknowledged.
 void Committer::prove_when_idle() {
-  const bool resting = !failure_ && !driving_ && !journal_->under_way() &&
+  const bool resting = !failure_ && !driving_ && !large_ && !journal_->under_way() &&
                        journal_->unproven() &&
                        std::chrono::steady_clock::now() - submitted_at_ >= kIdle;
   if (!resting || journal_->ring().used_bytes() > journal_->ring().size_bytes() / 2) return;
