@@ -89,8 +89,13 @@ Result<Fd> Directory::open_file(const std::string& name, int flags, mode_t mode)
 }
 
 Result<void> Directory::make_directory(const std::string& name, mode_t mode) const {
-  if (::mkdirat(fd(), name.c_str(), mode) != 0 || ::fchmodat(fd(), name.c_str(), mode, 0) != 0) {
+  if (::mkdirat(fd(), name.c_str(), mode) != 0) {
     return fail(sys_error("cannot make the directory", path_of(name), errno));
+  }
+  if (::fchmodat(fd(), name.c_str(), mode, 0) != 0) {  // whatever the umask is
+    const int error = errno;
+    ::unlinkat(fd(), name.c_str(), AT_REMOVEDIR);
+    return fail(sys_error("cannot set the mode", path_of(name), error));
   }
   return {};
 }
@@ -166,6 +171,15 @@ Result<void> write_all(int fd, const void* data, std::size_t size_bytes, std::ui
     offset += static_cast<std::uint64_t>(n);
     size_bytes -= static_cast<std::size_t>(n);
   }
+  return {};
+}
+
+Result<void> reserve(int fd, std::uint64_t size_bytes, const std::string& path) {
+  int error = 0;
+  do {
+    error = ::posix_fallocate(fd, 0, static_cast<off_t>(size_bytes));
+  } while (error == EINTR);
+  if (error != 0) return fail(sys_error("cannot reserve room", path, error));
   return {};
 }
 

@@ -58,6 +58,9 @@ class Directory {
 [[nodiscard]] Result<void> write_all(int fd, const void* data, std::size_t size_bytes,
                                      std::uint64_t offset, const std::string& path);
 
+/// Reserves blocks for the whole file, through EINTR. Errors: no_space, io.
+[[nodiscard]] Result<void> reserve(int fd, std::uint64_t size_bytes, const std::string& path);
+
 /// Reads until `size_bytes` or the end of the file. Returns the bytes read.
 [[nodiscard]] Result<std::size_t> read_some(int fd, void* data, std::size_t size_bytes,
                                             std::uint64_t offset, const std::string& path);

@@ -100,10 +100,10 @@ Result<Mapping> Mapping::map(int fd, std::size_t size_bytes, Access access,
   return mapping;
 }
 
-Result<Mapping> Mapping::anonymous(std::size_t size_bytes) {
+Result<Mapping> Mapping::anonymous(std::size_t size_bytes, const std::string& path) {
   constexpr int kKind = MAP_PRIVATE | MAP_ANONYMOUS;
   void* const at = ::mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, kKind, -1, 0);
-  if (at == MAP_FAILED) return fail(sys_error("cannot get memory", "", errno));
+  if (at == MAP_FAILED) return fail(sys_error("cannot get memory", path, errno));
   ::madvise(at, size_bytes, MADV_DONTFORK);
   Mapping mapping;
   mapping.data_ = static_cast<std::byte*>(at);

@@ -22,8 +22,8 @@ class Mapping {
   /// Errors: not_a_log (the file is shorter than that), io.
   [[nodiscard]] static Result<Mapping> map(int fd, std::size_t size_bytes, Access access,
                                            const std::string& path);
-  /// Zeroed memory without a file, not inherited by fork. Errors: io.
-  [[nodiscard]] static Result<Mapping> anonymous(std::size_t size_bytes);
+  /// Zeroed memory without a file, not inherited by fork. `path`: what for. Errors: io.
+  [[nodiscard]] static Result<Mapping> anonymous(std::size_t size_bytes, const std::string& path);
   Mapping(Mapping&& other) noexcept;
   Mapping& operator=(Mapping&& other) noexcept;
   ~Mapping();

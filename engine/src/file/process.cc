@@ -95,14 +95,16 @@ std::int64_t lock_holder(int fd) {
   return 0;
 }
 
-void random_bytes(void* to, std::size_t size_bytes) {
+Result<void> random_bytes(void* to, std::size_t size_bytes, const std::string& path) {
   auto* at = static_cast<std::byte*>(to);
   while (size_bytes > 0) {
     const ssize_t n = ::getrandom(at, size_bytes, 0);
-    if (n <= 0) continue;  // only EINTR is possible
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return fail(sys_error("the kernel gives no random bytes", path, errno));
     at += n;
     size_bytes -= static_cast<std::size_t>(n);
   }
+  return {};
 }
 
 }  // namespace tailrace

@@ -26,7 +26,7 @@ void unlock_file(int fd) noexcept;
 /// Which process holds a flock on the file; 0 = nobody, or nobody that this process may see.
 [[nodiscard]] std::int64_t lock_holder(int fd);
 
-/// Fills with the kernel's random bytes.
-void random_bytes(void* to, std::size_t size_bytes);
+/// Fills with the kernel's random bytes. `path`: what for. Errors: io (a seccomp filter).
+[[nodiscard]] Result<void> random_bytes(void* to, std::size_t size_bytes, const std::string& path);
 
 }  // namespace tailrace

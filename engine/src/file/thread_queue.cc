@@ -30,16 +30,22 @@ std::int64_t write_once(int fd, const std::byte* data, std::size_t size_bytes,
 
 class ThreadQueue final : public WriteQueue {
  public:
-  ThreadQueue(int fd, const std::vector<Buffer>& buffers) : fd_(fd), buffers_(buffers) {
-    thread_ = start_thread("tailrace-journal", [this] { run(); });
-  }
+  ThreadQueue(int fd, const std::vector<Buffer>& buffers) : fd_(fd), buffers_(buffers) {}
+  /// Waits for the write under way; those not begun are dropped.
   ~ThreadQueue() override {
     {
       const std::lock_guard lock(mutex_);
       stopping_ = true;
+      writes_.clear();
     }
     work_.notify_one();
-    thread_.join();
+    if (thread_.joinable()) thread_.join();
+  }
+  [[nodiscard]] Result<void> start() {
+    auto thread = start_thread("tailrace-journal", [this] { run(); });
+    if (!thread) return fail(thread.error());
+    thread_ = std::move(*thread);
+    return {};
   }
 
   void write(std::uint64_t token, std::size_t size_bytes, std::uint64_t offset) override {
@@ -106,13 +112,17 @@ class ThreadQueue final : public WriteQueue {
 
 }  // namespace
 
-std::unique_ptr<WriteQueue> make_thread_queue(int fd,
-                                              const std::vector<WriteQueue::Buffer>& buffers) {
-  return std::make_unique<ThreadQueue>(fd, buffers);
+Result<std::unique_ptr<WriteQueue>> make_thread_queue(
+    int fd, const std::vector<WriteQueue::Buffer>& buffers) {
+  auto queue = std::make_unique<ThreadQueue>(fd, buffers);
+  if (auto started = queue->start(); !started) return fail(started.error());
+  return queue;
 }
 
 Result<void> write_durably(int fd, const std::byte* data, std::size_t size_bytes,
                            std::uint64_t offset, const std::string& path) {
+  constexpr int kMaxRefusals = 1000;  // the kernel is short of something, for a second by then
+  int refusals = 0;
   std::size_t done = 0;
   while (done < size_bytes) {
     const std::int64_t result = write_once(fd, data + done, size_bytes - done, offset + done);
@@ -122,7 +132,9 @@ Result<void> write_durably(int fd, const std::byte* data, std::size_t size_bytes
       // The file system takes O_DIRECT at open, but not these blocks. The lock stays: it is the
       // same open file.
       ::fcntl(fd, F_SETFL, ::fcntl(fd, F_GETFL) & ~O_DIRECT);
-    } else if (result != -EINTR && result != -EAGAIN) {
+    } else if (result == -EAGAIN && ++refusals < kMaxRefusals) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    } else if (result != -EINTR) {
       return fail(sys_error("cannot write", path, result == 0 ? EIO : static_cast<int>(-result))
                       .offset(offset + done));
     }

@@ -4,6 +4,7 @@
 #include <array>
 #include <cerrno>
 #include <optional>
+#include <thread>
 
 #include "file/directory.h"
 #include "file/write_queue.h"
@@ -12,6 +13,8 @@ namespace tailrace {
 namespace {
 
 constexpr unsigned kEntries = 8;  // fit any memlock limit above 0; never more writes are under way
+
+constexpr std::chrono::seconds kPatience{5};  // with a kernel that is short of memory
 
 class UringQueue final : public WriteQueue {
  public:
@@ -49,10 +52,12 @@ class UringQueue final : public WriteQueue {
   Result<void> wait(std::chrono::nanoseconds timeout, std::vector<Done>& done) override {
     const int answer = timeout.count() <= 0 ? ::io_uring_submit(&ring_) : enter(timeout);
     // EAGAIN, EBUSY: the kernel is short of memory; what was not taken goes with the next call.
-    if (answer < 0 && answer != -EINTR && answer != -EAGAIN && answer != -EBUSY &&
-        answer != -ETIME) {
+    const bool refused = answer == -EAGAIN || answer == -EBUSY;
+    if (answer < 0 && answer != -EINTR && answer != -ETIME && (!refused || refused_too_long())) {
       return fail(sys_error("io_uring refuses to work", {}, -answer));
     }
+    if (!refused) refused_since_.reset();
+    if (refused && timeout.count() > 0) std::this_thread::sleep_for(std::chrono::milliseconds(1));
     io_uring_cqe* cqe = nullptr;
     while (::io_uring_peek_cqe(&ring_, &cqe) == 0 && cqe != nullptr) {
       done.push_back({::io_uring_cqe_get_data64(cqe), cqe->res});
@@ -86,6 +91,13 @@ class UringQueue final : public WriteQueue {
         ::io_uring_register_buffers(&ring_, all.data(), static_cast<unsigned>(all.size())) == 0;
   }
 
+  /// Whether this goes on since some time.
+  [[nodiscard]] bool refused_too_long() {
+    const auto now = std::chrono::steady_clock::now();
+    if (!refused_since_) refused_since_ = now;
+    return now - *refused_since_ > kPatience;
+  }
+
   int enter(std::chrono::nanoseconds timeout) {
     constexpr std::int64_t kSecond = 1'000'000'000;
     __kernel_timespec limit{timeout.count() / kSecond, timeout.count() % kSecond};
@@ -98,6 +110,7 @@ class UringQueue final : public WriteQueue {
   std::vector<Buffer> buffers_;
   bool open_ = false;
   bool registered_ = false;
+  std::optional<std::chrono::steady_clock::time_point> refused_since_;
 };
 
 }  // namespace

@@ -32,7 +32,8 @@ class WriteQueue {
   virtual void write(std::uint64_t token, std::size_t size_bytes, std::uint64_t offset) = 0;
 
   /// Hands queued writes to the kernel, then waits until one is done or the time is up (0: only
-  /// looks). Appends what is done to `done`. Errors: io (the queue itself is broken).
+  /// looks). Appends what is done to `done`. Errors: io (the queue itself is broken), without a
+  /// path.
   [[nodiscard]] virtual Result<void> wait(std::chrono::nanoseconds timeout,
                                           std::vector<Done>& done) = 0;
 
@@ -53,8 +54,8 @@ class WriteQueue {
 [[nodiscard]] std::unique_ptr<WriteQueue> make_uring_queue(
     int fd, const std::vector<WriteQueue::Buffer>& buffers);
 
-/// A thread that writes one after the other.
-[[nodiscard]] std::unique_ptr<WriteQueue> make_thread_queue(
+/// A thread that writes one after the other. Errors: io (there can be no thread).
+[[nodiscard]] Result<std::unique_ptr<WriteQueue>> make_thread_queue(
     int fd, const std::vector<WriteQueue::Buffer>& buffers);
 
 /// One durable write, waited for, through EINTR and short writes; O_DIRECT is given up for the file

@@ -241,7 +241,7 @@ std::optional<Error> Appender::roll() {
   Cursor end{segment_end_, next_sequence_, epoch_, last_timestamp_ns_, end_};
   auto segment = begin_header(files_.segment_of(segment_end_), end);
   if (!segment) {
-    if (segment.error().code() == errc::poisoned) stop(Stop::poisoned);
+    if (segment.error().code() == errc::poisoned) poison();
     return segment.error();
   }
   if (end_ < segment_end_) {

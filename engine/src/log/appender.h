@@ -56,6 +56,12 @@ class Appender {
   void stop(Stop reason) noexcept {
     stop_.store(static_cast<std::uint32_t>(reason), std::memory_order_relaxed);
   }
+  /// The same for a failed disk; a writer that has been closed stays closed. Threads: any.
+  void poison() noexcept {
+    auto none = static_cast<std::uint32_t>(Stop::no);
+    stop_.compare_exchange_strong(none, static_cast<std::uint32_t>(Stop::poisoned),
+                                  std::memory_order_relaxed);
+  }
   [[nodiscard]] Stop stopped() const noexcept {
     return static_cast<Stop>(stop_.load(std::memory_order_relaxed));
   }

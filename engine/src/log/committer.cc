@@ -51,8 +51,11 @@ void Committer::begin(std::unique_ptr<Journal> journal, Position end) {
                                         (journal_->direct() ? kBackendDirect : 0));
 }
 
-void Committer::start() {
-  thread_ = start_thread("tailrace-commit", [this] { run(); });
+Result<void> Committer::start() {
+  auto thread = start_thread("tailrace-commit", [this] { run(); });
+  if (!thread) return fail(thread.error());
+  thread_ = std::move(*thread);
+  return {};
 }
 
 void Committer::stop() {
@@ -62,6 +65,11 @@ void Committer::stop() {
   }
   work_.notify_all();
   if (thread_.joinable()) thread_.join();
+  // Somebody who waits in another thread may still have the turn.
+  Lock lock(mutex_);
+  ++waiters_;
+  done_.wait(lock, [this] { return !driving_; });
+  --waiters_;
   done_.notify_all();
 }
 
@@ -82,8 +90,9 @@ Result<void> Committer::wait(Position target, std::chrono::steady_clock::time_po
   Lock lock(mutex_);
   requested_ = std::max(requested_, target);
   for (;;) {
-    if (durable() >= target) return {};
+    // Also for what had been acknowledged before: this writer says yes to nothing any more.
     if (failure_) return fail(poisoned_error_locked());
+    if (durable() >= target) return {};
     if (stopping_) return fail(Error(errc::closed, "the writer was closed meanwhile"));
     const auto left = deadline - std::chrono::steady_clock::now();
     if (left.count() <= 0) {
@@ -112,7 +121,7 @@ Result<int> Committer::event_fd() {
   const std::lock_guard lock(mutex_);
   if (event_) return event_.get();
   Fd event(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!event) return fail(Error(errc::io, "cannot make an eventfd").os_error(errno));
+  if (!event) return fail(sys_error("cannot make an eventfd", files_.root.path(), errno));
   if (auto done = journal_->signal(event.get()); !done) return fail(done.error());
   event_ = std::move(event);
   return event_.get();
@@ -213,7 +222,7 @@ bool Committer::due() const {
 /// One turn: submits what can be, waits for the disk without the lock, publishes what is durable.
 /// Returns whether anything was under way.
 bool Committer::drive(Lock& lock, std::chrono::nanoseconds timeout) {
-  if (failure_) return false;
+  if (failure_ || stopping_) return false;
   driving_ = true;
   submit();
   const bool under_way = journal_->under_way();

@@ -46,13 +46,14 @@ class Committer {
 
   /// Takes over a journal whose anchors say `end`. Before start().
   void begin(std::unique_ptr<Journal> journal, Position end);
-  void start();
+  /// Errors: io.
+  [[nodiscard]] Result<void> start();
   /// Ends the background thread; waiting callers learn `closed`.
   void stop();
   void forked() noexcept;
-  /// After stop(): lets go of the journal's lock.
-  void unlock() noexcept {
-    if (journal_) journal_->unlock();
+  /// After stop(): lets go of the journal.
+  void end() noexcept {
+    if (journal_) journal_->end();
   }
 
   /// Asks for everything before `target` to become durable soon, whatever the policy.

@@ -40,13 +40,17 @@ Helper::Helper(const LogFiles& files, LiveSegments& segments, Preparer& preparer
       stop_event_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       can_arm_(register_barrier()) {}
 
-void Helper::start() {
+Result<void> Helper::start() {
   told_preparer_ = published_.load(std::memory_order_acquire);
-  thread_ = start_thread("tailrace-helper", [this] { run(); });
+  auto thread = start_thread("tailrace-helper", [this] { run(); });
+  if (!thread) return fail(thread.error());
+  thread_ = std::move(*thread);
+  return {};
 }
 
 void Helper::stop() {
   if (!thread_.joinable()) return;
+  stopping_.store(true, std::memory_order_relaxed);
   const std::uint64_t one = 1;
   static_cast<void>(!::write(stop_event_.get(), &one, sizeof one));
   thread_.join();
@@ -82,7 +86,7 @@ void Helper::run() {
     const timespec timeout{0, more ? 0 : tick};
     pollfd events[2] = {{stop_event_.get(), POLLIN, 0}, {wake_socket_.get(), POLLIN, 0}};
     ::ppoll(events, 2, &timeout, nullptr);
-    if ((events[0].revents & POLLIN) != 0) return;
+    if (stopping_.load(std::memory_order_relaxed)) return;
     if ((events[1].revents & POLLIN) != 0) arm();
   }
 }

@@ -19,7 +19,8 @@ class Helper {
          const std::atomic<Position>& published, std::size_t populate_ahead_bytes, Fd wake_socket);
   ~Helper() { stop(); }
 
-  void start();
+  /// Errors: io.
+  [[nodiscard]] Result<void> start();
   void stop();
 
  private:
@@ -35,7 +36,8 @@ class Helper {
   const std::atomic<Position>& published_;
   std::size_t populate_ahead_bytes_;
   Fd wake_socket_;
-  Fd stop_event_;
+  std::atomic<bool> stopping_{false};
+  Fd stop_event_;         // says so at once; without it (no descriptors left) the next tick does
   bool can_arm_ = false;  // the kernel lets us put a barrier into the appender's thread
   std::int64_t armed_at_ns_ = 0;
   Position populated_ = 0;

@@ -49,8 +49,8 @@ Result<std::unique_ptr<Journal>> Journal::begin(const LogFiles& files, JournalFi
                                                 std::uint64_t before_block, Position end,
                                                 Epoch epoch, const Options& options) {
   const std::uint64_t buffer_bytes = entry_span(max_entry_length(files.meta.journal_size_bytes));
-  auto buffers = make_blocks(kDepth * buffer_bytes);
-  auto anchor_block = make_blocks(kJournalBlockBytes);
+  auto buffers = make_blocks(kDepth * buffer_bytes, file.path());
+  auto anchor_block = make_blocks(kJournalBlockBytes, file.path());
   if (!buffers) return fail(buffers.error());
   if (!anchor_block) return fail(anchor_block.error());
   std::unique_ptr<Journal> journal(
@@ -58,8 +58,12 @@ Result<std::unique_ptr<Journal>> Journal::begin(const LogFiles& files, JournalFi
   journal->newest_ = before;
   journal->newest_block_ = before_block;
   journal->newest_.epoch = epoch;
+  JournalAnchor& newest = journal->newest_;
+  const std::string& path = journal->file_.path();
   if (!planted(Mistake::keep_the_nonce)) {
-    random_bytes(journal->newest_.nonce, sizeof journal->newest_.nonce);
+    if (auto done = random_bytes(newest.nonce, sizeof newest.nonce, path); !done) {
+      return fail(done.error());
+    }
   }
   for (int i = 0; i < 2; ++i) {
     const Anchor anchor = journal->next_anchor(end, 0);
@@ -71,7 +75,11 @@ Result<std::unique_ptr<Journal>> Journal::begin(const LogFiles& files, JournalFi
     slots.push_back({journal->buffer(slot), buffer_bytes});
   }
   if (options.io_uring) journal->queue_ = make_uring_queue(journal->file_.fd(), slots);
-  if (!journal->queue_) journal->queue_ = make_thread_queue(journal->file_.fd(), slots);
+  if (!journal->queue_) {
+    auto queue = make_thread_queue(journal->file_.fd(), slots);
+    if (!queue) return fail(queue.error());
+    journal->queue_ = std::move(*queue);
+  }
   return journal;
 }
 
@@ -122,6 +130,12 @@ Journal::Submitted Journal::submit(const LiveSegments& segments, Position from, 
 void Journal::queue(std::size_t slot) {
   ++slots_[slot].attempts;
   queue_->write(slot, slots_[slot].span, slots_[slot].offset);
+}
+
+Result<void> Journal::wait(std::chrono::nanoseconds timeout) {
+  auto waited = queue_->wait(timeout, done_);
+  if (!waited) waited.error().path(file_.path());
+  return waited;
 }
 
 Result<void> Journal::complete(std::vector<Completed>& out) {
@@ -185,6 +199,24 @@ void Journal::anchored(const Anchor& anchor) {
   newest_ = anchor.anchor;
   newest_block_ = anchor.block;
   ring_.anchored(anchor.oldest);
+}
+
+Result<void> Journal::signal(int event_fd) {
+  auto done = queue_->signal(event_fd);
+  if (!done) done.error().path(file_.path());
+  return done;
+}
+
+void Journal::end() noexcept {
+  // A write that the kernel still has holds the open file, and with it the lock: to take that away
+  // from it would let it land in a successor's journal. The thread of a queue has ended its write.
+  const bool may_land_late = queue_ && queue_->is_io_uring() && under_way();
+  queue_.reset();
+  if (may_land_late) {
+    file_.forget();
+  } else {
+    file_.unlock();
+  }
 }
 
 void Journal::forked() noexcept {

@@ -48,9 +48,7 @@ class Journal {
   [[nodiscard]] bool under_way() const noexcept { return completed_ < submitted_; }
 
   /// Waits until a write has ended or the time is up; to be followed by complete().
-  [[nodiscard]] Result<void> wait(std::chrono::nanoseconds timeout) {
-    return queue_->wait(timeout, done_);
-  }
+  [[nodiscard]] Result<void> wait(std::chrono::nanoseconds timeout);
   /// An entry that is durable, with all before it.
   struct Completed {
     Position end = 0;
@@ -72,10 +70,12 @@ class Journal {
   [[nodiscard]] std::uint64_t max_length() const noexcept { return max_length_; }
   [[nodiscard]] bool direct() const noexcept { return file_.direct(); }
   [[nodiscard]] bool is_io_uring() const noexcept { return queue_->is_io_uring(); }
-  [[nodiscard]] Result<void> signal(int event_fd) { return queue_->signal(event_fd); }
+  [[nodiscard]] Result<void> signal(int event_fd);
 
   void forked() noexcept;
-  void unlock() noexcept { file_.unlock(); }
+  /// Nothing is written any more; lets go of the lock, or leaves that to the end of a write that is
+  /// still under way.
+  void end() noexcept;
 
  private:
   static constexpr unsigned kDepth = 2;

@@ -100,22 +100,19 @@ Result<void> JournalFile::create(const Directory& directory, const std::string& 
     file = directory.open_file(name, O_RDWR | O_CREAT, 0600);
   }
   if (!file) return fail(file.error());
-  const auto size = static_cast<off_t>(meta.journal_size_bytes);
-  if (const int error = ::posix_fallocate(file->get(), 0, size); error != 0) {
-    return fail(sys_error("cannot reserve room for the journal", path, error));
-  }
+  if (auto done = reserve(file->get(), meta.journal_size_bytes, path); !done) return done;
   // Written once, so that no commit ever changes the file's metadata. Without O_DIRECT in small
   // steps: large folios would multiply each small write-back.
   const bool direct = (::fcntl(file->get(), F_GETFL) & O_DIRECT) != 0;
   const std::size_t step = direct ? kCreateStepBytes : kJournalBlockBytes;
-  auto blocks = make_blocks(std::max<std::size_t>(step, kJournalRingAt));
+  auto blocks = make_blocks(std::max<std::size_t>(step, kJournalRingAt), path);
   if (!blocks) return fail(blocks.error());
   for (std::uint64_t at = 0; at < meta.journal_size_bytes; at += step) {
     const std::size_t bytes = std::min<std::uint64_t>(step, meta.journal_size_bytes - at);
     if (auto done = write_all(file->get(), blocks->data(), bytes, at, path); !done) return done;
   }
   JournalAnchor anchor{};
-  random_bytes(anchor.nonce, sizeof anchor.nonce);
+  if (auto done = random_bytes(anchor.nonce, sizeof anchor.nonce, path); !done) return done;
   anchor.epoch = epoch;
   anchor.oldest_number = 1;
   anchor.oldest_offset = kJournalRingAt;
@@ -142,6 +139,8 @@ void JournalFile::unlock() noexcept {
   file_.reset();
 }
 
-Result<Mapping> make_blocks(std::size_t size_bytes) { return Mapping::anonymous(size_bytes); }
+Result<Mapping> make_blocks(std::size_t size_bytes, const std::string& path) {
+  return Mapping::anonymous(size_bytes, path);
+}
 
 }  // namespace tailrace

@@ -43,7 +43,7 @@ class JournalFile {
   std::string path_;
 };
 
-/// Memory for blocks that O_DIRECT takes, not inherited by fork.
-[[nodiscard]] Result<Mapping> make_blocks(std::size_t size_bytes);
+/// Memory for blocks of the journal that O_DIRECT takes, not inherited by fork. Errors: io.
+[[nodiscard]] Result<Mapping> make_blocks(std::size_t size_bytes, const std::string& path);
 
 }  // namespace tailrace

@@ -18,7 +18,7 @@ class Scan {
       : meta_(files.meta), journal_(journal), size_(files.meta.journal_size_bytes) {}
 
   Result<JournalScan> run() {
-    auto image = make_blocks(size_);
+    auto image = make_blocks(size_, journal_.path());
     if (!image) return fail(image.error());
     scan_.image = std::move(*image);
     if (auto read = read_blocks(0, kJournalRingAt); !read) return fail(read.error());

@@ -72,9 +72,9 @@ Result<std::shared_ptr<LiveSegment>> prepare_segment(const LogFiles& files, std:
     auto file = files.segments.open_file(beside, O_RDWR | O_CREAT | O_TRUNC, 0600);
     if (!file) return fail(file.error());
     // Reserved before a page is mapped for writing: a store must never find the disk full.
-    const int error =
-        ::posix_fallocate(file->get(), 0, static_cast<off_t>(files.meta.segment_size_bytes));
-    if (error != 0) return fail(sys_error("cannot reserve room for the next segment", path, error));
+    if (auto done = reserve(file->get(), files.meta.segment_size_bytes, path); !done) {
+      return fail(done.error());
+    }
     std::array<std::byte, kSegmentHeaderBytes> page{};
     write_partial_header(page.data(), files.meta, number);
     if (auto done = write_all(file->get(), page.data(), page.size(), 0, path); !done) {

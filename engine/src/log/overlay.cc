@@ -37,7 +37,7 @@ Result<SegmentFile> open_overlaid(const LogFiles& files, std::uint64_t number,
     if (!file) return fail(file.error());
     image = Mapping::map(file->get(), size, Access::copy, files.segments.path_of(name));
   } else {
-    image = Mapping::anonymous(size);
+    image = Mapping::anonymous(size, files.segments.path_of(files.segment_name(number)));
     if (image && there > 0) std::memcpy(image->data(), segment->mapping.data(), there);
   }
   if (!image) return fail(image.error());

@@ -28,14 +28,17 @@ Preparer::Preparer(const LogFiles& files, LiveSegments& segments, Committer& com
       options_(options),
       activity_(activity) {}
 
-void Preparer::start(std::uint64_t first_wanted) {
+Result<void> Preparer::start(std::uint64_t first_wanted) {
   wanted_ = first_wanted;
   if (auto segments = files_.list_segments()) {
     for (const std::uint64_t number : *segments) {
       if (number + 1 < first_wanted) to_audit_.push_back(number);
     }
   }
-  thread_ = start_thread("tailrace-prepare", [this] { run(); });
+  auto thread = start_thread("tailrace-prepare", [this] { run(); });
+  if (!thread) return fail(thread.error());
+  thread_ = std::move(*thread);
+  return {};
 }
 
 void Preparer::stop() {

@@ -30,7 +30,8 @@ class Preparer {
            Options options);
   ~Preparer() { stop(); }
 
-  void start(std::uint64_t first_wanted);
+  /// Errors: io.
+  [[nodiscard]] Result<void> start(std::uint64_t first_wanted);
   void stop();
   /// There may be something to do.
   void notify();

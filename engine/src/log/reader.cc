@@ -100,6 +100,7 @@ Reader::Impl::Then Reader::Impl::extend_limit() {
   }
   if (segment_ == nullptr || position_ >= segment_end_) {
     if (const Then then = enter_segment(); then != Then::retry) return then;
+    if (segment_ == nullptr) return Then::retry;  // it was not to be had just now, but it is valid
   }
   if (position_ >= readable_end_) {
     return doubt(FrameState::bad_size, position_, expected_.sequence);  // the file is cut off here

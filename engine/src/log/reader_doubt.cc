@@ -27,7 +27,9 @@ Reader::Impl::Then Reader::Impl::doubt(FrameState state, Position bad_position,
     return Then::gone;
   }
   if (must_be_valid()) {
-    if (valid_now()) return Then::retry;
+    const auto valid = valid_now();
+    if (valid && *valid) return Then::retry;
+    if (!valid) return Then::end;  // it cannot be looked at: no descriptor, no memory, a sick disk
     if (control_.generation() != generation_) return Then::end;
     if (files_.root.removed()) return Then::closed;
     return corrupt(state, bad_position, bad_sequence);
@@ -58,10 +60,12 @@ bool Reader::Impl::must_be_valid() {
   return false;
 }
 
-/// Whether the unit at position_ is valid after all.
-bool Reader::Impl::valid_now() {
+/// Whether the unit at position_ is valid after all. Nothing: the system does not let us look, and
+/// that says nothing about the log.
+std::optional<bool> Reader::Impl::valid_now() {
   const std::uint64_t number = files_.segment_of(position_);
   auto segment = SegmentFile::open(files_, number);
+  if (!segment && segment.error().code() == errc::io) return {};
   if (!segment || !segment->header) return false;
   const Position base = files_.base_of(number);
   if (position_ == base) {

@@ -62,7 +62,7 @@ class Reader::Impl {
 
   // reader_doubt.cc: telling the end from damage.
   [[nodiscard]] Then doubt(FrameState state, Position bad_position, Sequence bad_sequence);
-  [[nodiscard]] bool valid_now();
+  [[nodiscard]] std::optional<bool> valid_now();
   [[nodiscard]] bool must_be_valid();
   [[nodiscard]] Then corrupt(FrameState state, Position bad_position, Sequence bad_sequence);
   [[nodiscard]] Error not_found_error(const Cursor& found, Position durable,

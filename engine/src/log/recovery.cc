@@ -39,9 +39,8 @@ Result<Fd> remake_segment(const LogFiles& files, const SegmentFile& image) {
   const std::string path = files.segments.path_of(beside);
   auto file = files.segments.open_file(beside, O_RDWR | O_CREAT | O_TRUNC, 0600);
   if (!file) return file;
-  const auto size = static_cast<off_t>(image.mapping.size());
-  if (const int error = ::posix_fallocate(file->get(), 0, size); error != 0) {
-    return fail(sys_error("cannot reserve room for a segment", path, error));
+  if (auto done = reserve(file->get(), image.mapping.size(), path); !done) {
+    return fail(done.error());
   }
   if (auto done = write_all(file->get(), image.mapping.data(), image.mapping.size(), 0, path);
       !done) {
@@ -74,10 +73,8 @@ Result<void> settle_segment(const LogFiles& files, std::uint64_t number, const J
   auto size = file_size(file->get(), path);
   if (!size) return fail(size.error());
   if (*size < files.meta.segment_size_bytes) {
-    const auto whole = static_cast<off_t>(files.meta.segment_size_bytes);
-    if (const int error = ::posix_fallocate(file->get(), 0, whole); error != 0) {
-      return fail(sys_error("cannot lengthen the last segment", path, error));
-    }
+    auto done = reserve(file->get(), files.meta.segment_size_bytes, path);
+    if (!done) return done;
   }
   const std::uint64_t from = judged.synced_to > base ? judged.synced_to - base : 0;
   if (from < end && !planted(Mistake::trust_cached_pages)) {

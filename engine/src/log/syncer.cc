@@ -5,8 +5,11 @@
 
 namespace tailrace {
 
-void Syncer::start() {
-  thread_ = start_thread("tailrace-sync", [this] { run(); });
+Result<void> Syncer::start() {
+  auto thread = start_thread("tailrace-sync", [this] { run(); });
+  if (!thread) return fail(thread.error());
+  thread_ = std::move(*thread);
+  return {};
 }
 
 void Syncer::stop() {
@@ -24,6 +27,9 @@ void Syncer::run() {
 }
 
 Result<void> Syncer::settle(Position end) {
+  // After a failed sync another one would find the pages clean and succeed, and an anchor that says
+  // so would give up the only copy that is left.
+  if (committer_.poisoned()) return fail(committer_.poisoned_error());
   auto done = sync(committer_.synced_to(), end);
   if (done) {
     committer_.synced(end);

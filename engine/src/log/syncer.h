@@ -15,7 +15,8 @@ class Syncer {
       : files_(files), segments_(segments), committer_(committer) {}
   ~Syncer() { stop(); }
 
-  void start();
+  /// Errors: io.
+  [[nodiscard]] Result<void> start();
   void stop();
 
   /// After stop(): everything up to `end` into the segments, then an anchor that says that the

@@ -52,7 +52,7 @@ class Writer::Impl : public ForkGuard {
         control_(control_file_.view()),
         committer_(files_, segments_, control_, control_file_.activity(), published_,
                    {options.sync, options.sync_interval, options.sync_bytes,
-                    [this] { appender_.stop(Stop::poisoned); }}),
+                    [this] { appender_.poison(); }}),
         syncer_(files_, segments_, committer_),
         preparer_(files_, segments_, committer_, control_file_.activity(), marks_, published_,
                   {options.populate_ahead_bytes, options.when_behind}),
@@ -130,10 +130,13 @@ Result<void> Writer::Impl::begin() {
   // Without a socket (file systems that have none) parked readers sleep in short naps.
   helper_.emplace(files_, segments_, preparer_, control_, published_, options_.populate_ahead_bytes,
                   std::move(socket));
+  if (auto started = helper_->start(); !started) {
+    helper_.reset();  // close() then knows that the log was not open yet
+    return started;
+  }
   control_.set_heartbeat_ns(Clock::boottime_ns());
   control_.set_state(ControlState::running);  // SYNC writer-state
   control_.set_generation(control_.generation() + 1);
-  helper_->start();
   return {};
 }
 
@@ -160,9 +163,9 @@ Result<void> Writer::Impl::stand_at(const Recovered& recovered) {
     // What an earlier writer noted of this segment may speak of a tail that is gone.
     static_cast<void>(write_index(files_, number, recovered.marks));
   }
-  committer_.start();
-  syncer_.start();
-  preparer_.start(at_boundary ? number : number + 1);
+  if (auto started = committer_.start(); !started) return started;
+  if (auto started = syncer_.start(); !started) return started;
+  if (auto started = preparer_.start(at_boundary ? number : number + 1); !started) return started;
   return at_boundary ? appender_.begin_segment(end) : Result<void>{};
 }
 
@@ -210,7 +213,7 @@ Result<void> Writer::Impl::close() {
     files_.root.remove(file_name::kWake);
   }
   helper_.reset();
-  committer_.unlock();
+  committer_.end();
   unlock_file(lock_.get());
   lock_.reset();
   return synced;
@@ -245,7 +248,10 @@ Result<Writer> Writer::open(const std::filesystem::path& path, const WriterOptio
   if (!control) return fail(control.error());
   auto impl = std::make_unique<Impl>(std::move(*files), std::move(*lock), std::move(*journal),
                                      std::move(*control), options);
-  if (auto begun = impl->begin(); !begun) return fail(begun.error());
+  if (auto begun = impl->begin(); !begun) {
+    if (begun.error().path().empty()) begun.error().path(path.string());
+    return fail(begun.error());
+  }
   return Writer(std::move(impl));
 }
 
