@@ -420,5 +420,41 @@ TEST(SimulatedCut, EveryImageThatTheDiskMayHoldIsRecovered) {
       static_cast<long long>(std::chrono::duration_cast<std::chrono::seconds>(took).count()));
 }
 
+/// At rest an empty entry proves the last acknowledgement. One that is written while a large commit
+/// waits for the segments must not speak of what they hold already: its end is no record's.
+TEST(SimulatedCut, AProofAtRestDoesNotRunAheadOfALargeCommit) {
+  use_memory_disk();
+  ::setenv("TAILRACE_IO", "thread", 1);
+  Random random(run_seed());
+  TempDir dir;
+  const auto path = dir.path() / "log";
+  CreateOptions create;
+  create.segment_size_bytes = kSegment;
+  create.journal_size_bytes = kJournal;
+  must(create_log(path, create));
+  WriterOptions options;
+  options.sync = SyncPolicy::bytes;
+  options.sync_bytes = 100'000;
+  Writer writer = must(Writer::open(path, options));
+  const std::string large(150'000, 'x');
+  std::uint64_t proofs = 0;
+  for (std::uint64_t i = 0; i < times(40); ++i) {
+    must(writer.append(as_bytes("small")));
+    must(writer.sync());
+    std::this_thread::sleep_for(std::chrono::microseconds(47'000 + below(random, 3000)));
+    const Position position = must(writer.append(as_bytes(large))).position;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    must(writer.wait_durable(position, std::chrono::nanoseconds::max()));
+    const std::string journal = file_bytes(path / "journal");
+    for (std::uint64_t at = kJournalRingAt; at < journal.size(); at += kJournalBlockBytes) {
+      const auto entry = load<JournalEntry>(journal.data() + at);
+      if (entry.magic != kEntryMagic || entry.length != 0) continue;
+      ++proofs;
+      ASSERT_LE(entry.synced_to, entry.position) << "at " << at << ", round " << i;
+    }
+  }
+  EXPECT_GT(proofs, 0U);
+}
+
 }  // namespace
 }  // namespace tailrace::test::power
