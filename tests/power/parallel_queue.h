@@ -37,6 +37,7 @@ class ParallelQueue final : public WriteQueue {
       const std::lock_guard lock(mutex_);
       writes_.push_back({token, size_bytes, offset, id});
     }
+    ++handed_over();
     work_.notify_one();
   }
 
@@ -51,6 +52,17 @@ class ParallelQueue final : public WriteQueue {
   Result<void> signal(int /*event_fd*/) override { return {}; }
   void forked() noexcept override {}
   [[nodiscard]] bool is_io_uring() const noexcept override { return false; }
+
+  /// While set, the disk is stuck: no write ends.
+  static std::atomic<bool>& stuck() {
+    static std::atomic<bool> stuck{false};
+    return stuck;
+  }
+  /// Writes handed over so far, by all queues.
+  static std::atomic<std::uint64_t>& handed_over() {
+    static std::atomic<std::uint64_t> count{0};
+    return count;
+  }
 
  private:
   struct Write {
@@ -69,6 +81,11 @@ class ParallelQueue final : public WriteQueue {
       if (below(random, 3) == 0) {  // a slow disk: appends go on, another write comes along
         lock.unlock();
         std::this_thread::sleep_for(std::chrono::microseconds(below(random, 200)));
+        lock.lock();
+      }
+      while (stuck()) {
+        lock.unlock();
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
         lock.lock();
       }
       const auto which = static_cast<std::ptrdiff_t>(below(random, writes_.size()));

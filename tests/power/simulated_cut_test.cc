@@ -456,5 +456,34 @@ TEST(SimulatedCut, AProofAtRestDoesNotRunAheadOfALargeCommit) {
   EXPECT_GT(proofs, 0U);
 }
 
+/// A proof at rest that is under way when the log is closed would land in the successor's ring.
+TEST(SimulatedCut, ClosingWaitsForTheLastWriteBeforeItLetsGoOfTheLock) {
+  use_memory_disk();
+  ::setenv("TAILRACE_IO", "thread", 1);
+  const TempLog log;
+  WriterOptions options;
+  options.sync = SyncPolicy::none;
+  Writer writer = log.writer(options);
+  must(writer.append(as_bytes("record")));
+  must(writer.sync());
+  ParallelQueue::stuck() = true;
+  const std::uint64_t before = ParallelQueue::handed_over();
+  while (ParallelQueue::handed_over() == before) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  std::atomic<bool> closed{false};
+  std::thread closing([&] {
+    must(writer.close());
+    closed = true;
+  });
+  std::this_thread::sleep_for(std::chrono::milliseconds(1500));  // longer than its patience
+  EXPECT_FALSE(closed);
+  const auto successor = Writer::open(log.path());
+  EXPECT_TRUE(!successor && successor.error().code() == errc::locked);
+  ParallelQueue::stuck() = false;
+  closing.join();
+  EXPECT_EQ(log.writer().last_sequence(), 1U);
+}
+
 }  // namespace
 }  // namespace tailrace::test::power

@@ -13,6 +13,7 @@ namespace {
 
 /// A write that the kernel cuts short or interrupts is made again as a whole; not for ever.
 constexpr unsigned kMaxAttempts = 100;
+constexpr std::chrono::seconds kPatience{1};
 
 std::uint64_t monotonic_ns() noexcept {
   const auto now = std::chrono::steady_clock::now().time_since_epoch();
@@ -121,12 +122,14 @@ Journal::Submitted Journal::submit(const LiveSegments& segments, Position from, 
 
 void Journal::queue(std::size_t slot) {
   ++slots_[slot].attempts;
+  ++handed_over_;
   queue_->write(slot, slots_[slot].span, slots_[slot].offset);
 }
 
 Result<void> Journal::complete(std::vector<Completed>& out) {
   std::vector<WriteQueue::Done> done;
   done.swap(done_);
+  handed_over_ -= done.size();
   for (const WriteQueue::Done& write : done) {
     Slot& slot = slots_[write.token];
     const bool whole = write.result == static_cast<std::int64_t>(slot.span) ||
@@ -185,6 +188,15 @@ void Journal::anchored(const Anchor& anchor) {
   newest_ = anchor.anchor;
   newest_block_ = anchor.block;
   ring_.anchored(anchor.oldest);
+}
+
+void Journal::unlock() noexcept {
+  // What is still under way, a proof at rest or a write beside one that failed, would land in the
+  // successor's ring.
+  while (handed_over_ > done_.size()) {
+    if (!queue_->wait(kPatience, done_)) break;
+  }
+  file_.unlock();
 }
 
 void Journal::forked() noexcept {

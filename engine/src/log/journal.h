@@ -75,7 +75,8 @@ class Journal {
   [[nodiscard]] Result<void> signal(int event_fd) { return queue_->signal(event_fd); }
 
   void forked() noexcept;
-  void unlock() noexcept { file_.unlock(); }
+  /// Lets go of the lock once no write is under way any more. No other call may follow.
+  void unlock() noexcept;
 
  private:
   static constexpr unsigned kDepth = 2;
@@ -112,6 +113,7 @@ class Journal {
   std::uint64_t carried_ = 0;    // the highest of them that carried data
   std::uint64_t proven_ = 0;     // the highest `acked` that is durable in an entry
   std::vector<WriteQueue::Done> done_;
+  std::uint64_t handed_over_ = 0;      // writes that complete() has not seen the end of
   std::unique_ptr<WriteQueue> queue_;  // last: it goes before the buffers do
 };
 
