@@ -17,9 +17,9 @@ void remove_tree(const Directory& parent, const std::string& name) {
   std::filesystem::remove_all(parent.path_of(name), ignored);
 }
 
-std::string name_beside() {
+Result<std::string> name_beside(const std::string& path) {
   std::uint64_t random = 0;
-  random_bytes(&random, sizeof random);
+  if (auto done = random_bytes(&random, sizeof random, path); !done) return fail(done.error());
   return fmt::format(".tailrace-new-{:016x}", random);
 }
 
@@ -41,7 +41,9 @@ Result<void> make_whole_directory(const std::filesystem::path& path, const std::
     return fail(Error(errc::exists, "cannot create " + what + ": there is something already")
                     .path(target.string()));
   }
-  const std::string beside = name_beside();
+  auto unused = name_beside(target.string());
+  if (!unused) return fail(unused.error());
+  const std::string beside = *unused;
   if (auto made = parent->make_directory(beside, 02750); !made) return made;
   auto directory = parent->open_directory(beside);
   auto filled = directory ? fill_in(*directory) : Result<void>(fail(directory.error()));

@@ -215,7 +215,8 @@ Result<BackupReport> restore_log(const std::filesystem::path& backup,
   if (!files) return fail(files.error());
   LogMeta log = files->meta;
   if (!options.keep_log_id) {
-    random_bytes(log.log_id, sizeof log.log_id);
+    auto random = random_bytes(log.log_id, sizeof log.log_id, path.string());
+    if (!random) return fail(random.error());
     seal(log);
   }
   BackupReport report;

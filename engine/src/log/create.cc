@@ -62,8 +62,8 @@ Result<void> make_log_files(const Directory& directory, const LogMeta& meta, Pos
 Result<void> create_log(const std::filesystem::path& path, const CreateOptions& options) {
   if (auto right = check(options); !right) return right;
   LogMeta meta{};
-  auto random = random_bytes(meta.log_id, sizeof meta.log_id, target.string());
-  if (random) random = random_bytes(&meta.salt, sizeof meta.salt, target.string());
+  auto random = random_bytes(meta.log_id, sizeof meta.log_id, path.string());
+  if (random) random = random_bytes(&meta.salt, sizeof meta.salt, path.string());
   if (!random) return random;
   meta.segment_size_bytes = options.segment_size_bytes;
   meta.journal_size_bytes = options.journal_size_bytes != 0
