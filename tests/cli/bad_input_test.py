@@ -155,6 +155,16 @@ class Create(CliTest):
             self.run_cli("create", "bad", "--segment-size", bad, code=2)
         self.assertFalse((self.folder / "bad").exists())
 
+    def test_journal_sizes(self):
+        for text, size in [("256KiB", 256 << 10), ("260K", 260 << 10), ("3 MiB", 3 << 20), ("266240", 266240)]:
+            log = self.folder / f"log {text}"
+            self.create(log, "--segment-size", "1MiB", "--journal-size", text)
+            self.assertEqual(self.run_cli("info", log, "--json").json[0]["journal_size_bytes"], size)
+            self.assertEqual((log / "journal").stat().st_size, size)
+        for bad in ["", "0", "4KiB", "252KiB", "257KiB", "262145", "-1", "1.5MiB", "1TB", "99999999999999999999"]:
+            self.assertIn("multiple of 4KiB", self.run_cli("create", "bad", "--journal-size", bad, code=2).err)
+        self.assertFalse((self.folder / "bad").exists())
+
     def test_what_is_there_is_not_touched(self):
         self.create()
         self.append(b"x")

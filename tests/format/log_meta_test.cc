@@ -15,16 +15,17 @@ LogMeta example() {
   std::iota(std::begin(meta.log_id), std::end(meta.log_id), std::uint8_t{0xa0});
   meta.salt = 0x0123456789abcdef;
   meta.segment_size_bytes = std::uint64_t{1} << 20;
+  meta.journal_size_bytes = 0x12345000;
   meta.created_ns = 0x0011223344556677;
   seal(meta);
   return meta;
 }
 
 constexpr const char* kGolden =
-    "5454524c 4c4f4731 00000000 a6b0b181"
+    "5454524c 4c4f4731 00000000 d119e86e"
     "a0a1a2a3 a4a5a6a7 a8a9aaab acadaeaf"
     "efcdab89 67452301 00001000 00000000"
-    "00000000 00000000 00000000 00000000"
+    "00503412 00000000 00000000 00000000"
     "77665544 33221100 00000000 00000000"
     "00000000 00000000 00000000 00000000"
     "00000000 00000000 00000000 00000000"
@@ -46,6 +47,7 @@ TEST(LogMeta, ComesBack) {
   ASSERT_TRUE(meta);
   EXPECT_EQ(meta->salt, 0x0123456789abcdefu);
   EXPECT_EQ(meta->segment_size_bytes, std::uint64_t{1} << 20);
+  EXPECT_EQ(meta->journal_size_bytes, 0x12345000u);
   EXPECT_EQ(meta->created_ns, 0x0011223344556677);
   EXPECT_EQ(log_id(*meta).to_string(), "a0a1a2a3a4a5a6a7a8a9aaabacadaeaf");
 }
@@ -90,6 +92,34 @@ TEST(LogMeta, SegmentSizesThatCannotBeAreRefused) {
     seal(meta);
     const auto bytes = std::as_bytes(std::span(&meta, 1));
     EXPECT_EQ(parse_error({bytes.begin(), bytes.end()}), errc::not_a_log) << size;
+  }
+}
+
+TEST(LogMeta, JournalSizesThatCannotBeAreRefused) {
+  const std::uint64_t least = std::uint64_t{256} << 10;
+  for (const std::uint64_t size : {std::uint64_t{0}, std::uint64_t{4096}, least - 4096, least + 1,
+                                   least + 512, ~std::uint64_t{0}}) {
+    LogMeta meta = example();
+    meta.journal_size_bytes = size;
+    seal(meta);
+    const auto bytes = std::as_bytes(std::span(&meta, 1));
+    EXPECT_EQ(parse_error({bytes.begin(), bytes.end()}), errc::not_a_log) << size;
+  }
+  LogMeta meta = example();
+  meta.journal_size_bytes = least;
+  seal(meta);
+  EXPECT_TRUE(parse_log_meta(std::as_bytes(std::span(&meta, 1)), "log/log.meta"));
+}
+
+TEST(LogMeta, WhatALaterVersionMayDeclareIsRefused) {
+  LogMeta with_ids = example();
+  with_ids.id_window = 1;
+  LogMeta with_more = example();
+  with_more.reserved[55] = 1;
+  for (LogMeta* meta : {&with_ids, &with_more}) {
+    seal(*meta);
+    const auto bytes = std::as_bytes(std::span(meta, 1));
+    EXPECT_EQ(parse_error({bytes.begin(), bytes.end()}), errc::unsupported_version);
   }
 }
 

@@ -15,6 +15,8 @@ void add_create(CLI::App& app, Run& run);
 void add_append(CLI::App& app, Run& run);
 void add_read(CLI::App& app, Run& run);
 void add_info(CLI::App& app, Run& run);
+void add_stat(CLI::App& app, Run& run);
 void add_verify(CLI::App& app, Run& run);
+void add_repair(CLI::App& app, Run& run);
 
 }  // namespace tailrace::cli

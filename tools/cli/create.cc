@@ -13,12 +13,19 @@ namespace {
 
 constexpr const char* kExamples = R"(Examples:
   tailrace create events
-  tailrace create events --segment-size 1GiB)";
+  tailrace create events --segment-size 1GiB
+  tailrace create events --journal-size 256MiB)";
 
 std::optional<std::uint64_t> parse_segment_size(std::string_view text) {
   const auto size = parse_size(text);
   if (!size || !std::has_single_bit(*size)) return std::nullopt;
   if (*size < kMinSegmentSizeBytes || *size > kMaxSegmentSizeBytes) return std::nullopt;
+  return size;
+}
+
+std::optional<std::uint64_t> parse_journal_size(std::string_view text) {
+  const auto size = parse_size(text);
+  if (!size || *size < kMinJournalSizeBytes || *size % 4096 != 0) return std::nullopt;
   return size;
 }
 
@@ -41,6 +48,10 @@ void add_create(CLI::App& app, Run& run) {
   add_value(sub, "--segment-size", create->options.segment_size_bytes, parse_segment_size,
             {"SIZE", "a power of two from 1MiB to 2GiB",
              "size of each file of the log: a power of two, 1MiB to 2GiB (64MiB)"});
+  add_value(sub, "--journal-size", create->options.journal_size_bytes, parse_journal_size,
+            {"SIZE", "a multiple of 4KiB, at least 256KiB",
+             "size of the ring of commits: a multiple of 4KiB, at least 256KiB (as --segment-size, "
+             "at most 64MiB)"});
   sub.callback([&run, create] { run = [create] { return (*create)(); }; });
 }
 

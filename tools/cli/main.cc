@@ -61,7 +61,9 @@ Exit parse_and_run(int argc, char** argv) {
   add_append(app, run);
   add_read(app, run);
   add_info(app, run);
+  add_stat(app, run);
   add_verify(app, run);
+  add_repair(app, run);
 
   if (argc < 2) {
     std::cerr << app.help();

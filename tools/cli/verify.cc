@@ -28,6 +28,7 @@ std::string as_json(const VerifyReport& report) {
   json["sequence"] = found ? nlohmann::ordered_json(report.sequence) : nullptr;
   json["bytes"] = report.bytes;
   json["records"] = report.records;
+  if (!report.journal_checked) json["journal"] = "unchecked";
   if (!report.detail.empty()) json["detail"] = report.detail;
   // A file name may be any bytes; JSON may not.
   return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";

@@ -108,4 +108,26 @@ struct VerifyReport {
 /// Errors: as inspect; damage is not an error but a verdict.
 [[nodiscard]] TAILRACE_EXPORT Result<VerifyReport> verify(const std::filesystem::path& path);
 
+/// What must be given up so that a damaged log can be written again: everything from the first
+/// damaged place on, since a log has no gaps.
+struct RepairPlan {
+  VerifyReport damage;         ///< verdict corrupt; else there is nothing to give up
+  Position cut_at = 0;         ///< the log will end here
+  Sequence first_lost = 0;     ///< the first record that will not be there any more
+  Sequence last_lost = 0;      ///< the last one that is known of; 0 = none is known
+  std::uint64_t segments = 0;  ///< files that will be moved aside, besides a copy of the journal
+};
+
+/// Looks, and changes nothing (but makes a missing `control` anew). Needs the owner's rights, and
+/// no writer. Cost: one scan of the log. Errors: as Writer::open, but corrupt only if the log
+/// cannot be repaired by cutting it.
+[[nodiscard]] TAILRACE_EXPORT Result<RepairPlan> plan_repair(const std::filesystem::path& path);
+
+/// Does what plan_repair said: moves everything from plan.cut_at on into salvage/, gives the log a
+/// new journal, and takes back what had been acknowledged beyond. Does nothing unless the plan is
+/// still the same. Interrupted anywhere, it may be done again. Returns: where the old bytes are.
+/// Errors: invalid_argument (the plan has changed), and as Writer::open.
+[[nodiscard]] TAILRACE_EXPORT Result<std::string> repair(const std::filesystem::path& path,
+                                                         const RepairPlan& plan);
+
 }  // namespace tailrace

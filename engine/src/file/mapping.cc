@@ -4,10 +4,12 @@
 #include <fmt/format.h>
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
 #include "base/bytes.h"
+#include "base/planted.h"
 #include "file/directory.h"
 
 #ifdef TAILRACE_ONE_MAPPING
@@ -150,6 +152,7 @@ Result<void> Mapping::sync(std::uint64_t from, std::uint64_t to, const std::stri
   // msync syncs a range of the file behind the mapping, and reports the errors of the very open
   // file that was mapped.
   from = align_down(from, 4096);
+  if (planted(Mistake::sync_one_page_more)) to = std::min<std::uint64_t>(to + 4096, size_bytes_);
   if (::msync(data_ + from, to - from, MS_SYNC) != 0) {
     return fail(sys_error("cannot make a segment durable", path, errno).offset(from));
   }

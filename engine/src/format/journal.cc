@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "base/crc32c.h"
+#include "base/planted.h"
 
 namespace tailrace {
 namespace {
@@ -62,7 +63,7 @@ bool check_entry(const std::byte* at, std::uint64_t room, const EntryExpected& e
   if (room < kJournalBlockBytes) return false;
   const auto entry = load<JournalEntry>(at);
   if (entry.magic != kEntryMagic || entry.number != expected.number ||
-      entry.previous_crc != expected.previous_crc ||
+      (entry.previous_crc != expected.previous_crc && !planted(Mistake::chain_not_checked)) ||
       std::memcmp(entry.nonce, expected.nonce, sizeof entry.nonce) != 0) {
     return false;
   }

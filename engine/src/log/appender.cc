@@ -136,6 +136,10 @@ Result<AppendedBatch> Appender::append_batch(std::span<const RecordInput> record
     // All frames but the first are complete before the first is published, which publishes all.
     if (i == 0) {
       first_size = size;
+      if (planted(Mistake::publish_batch_first_to_last)) {
+        publish_frame(frame, size);
+        planted_pause(99);
+      }
     } else {
       shared<std::uint32_t>(frame).store(size, std::memory_order_relaxed);
     }
@@ -184,7 +188,9 @@ Result<Appended> Appender::commit_claim(std::size_t payload_bytes) {
   std::byte* const frame = at(position);
   const auto size = static_cast<std::uint32_t>(kFrameHeaderBytes + claim.key_bytes + payload_bytes);
   // Invariant 1: what was claimed and not used is zero before the publish.
-  std::memset(frame + size, 0, claim.span - size);
+  if (!planted(Mistake::unfinished_claim_tail_not_zeroed)) {
+    std::memset(frame + size, 0, claim.span - size);
+  }
   claim.head.timestamp_ns = stamp(claim.head.timestamp_ns);
   std::uint32_t crc = put_head(frame, claim.head, position, size, crc_seed_);
   crc = crc_bytes(crc, frame + kFrameHeaderBytes, size - kFrameHeaderBytes);
@@ -197,7 +203,7 @@ Result<Appended> Appender::commit_claim(std::size_t payload_bytes) {
 void Appender::abort_claim() noexcept {
   if (!claim_) return;
   // A forked child has no mapping to clean.
-  if (stopped() != Stop::forked) {
+  if (stopped() != Stop::forked && !planted(Mistake::claim_not_zeroed_on_abort)) {
     std::memset(at(end_) + kFrameHeaderBytes, 0, claim_->span - kFrameHeaderBytes);
   }
   claim_.reset();

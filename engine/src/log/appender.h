@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "base/clock.h"
+#include "base/planted.h"
 #include "format/control.h"
 #include "format/frame.h"
 #include "log/committer.h"
@@ -112,7 +113,7 @@ class Appender {
 /// The time of the next record: the caller's or now, never before the last one's.
 inline std::int64_t Appender::stamp(std::int64_t wanted_ns) noexcept {
   const std::int64_t time = wanted_ns != 0 ? wanted_ns : clock_.now_ns();
-  if (time > last_timestamp_ns_) last_timestamp_ns_ = time;
+  if (time > last_timestamp_ns_ || planted(Mistake::time_may_fall)) last_timestamp_ns_ = time;
   return last_timestamp_ns_;
 }
 
@@ -143,6 +144,10 @@ inline void Appender::publish(Position end) noexcept {
   const auto size32 = static_cast<std::uint32_t>(size);
   std::uint32_t crc =
       put_head(frame, head_of(FrameKind::record, type, stamp(0)), position, size32, crc_seed_);
+  if (planted(Mistake::publish_size_before_payload)) {
+    publish_frame(frame, size32);
+    planted_pause(99);
+  }
   crc = crc_copy(crc, frame + kFrameHeaderBytes, payload.data(), payload.size());
   put_crc(frame, crc);
   publish_frame(frame, size32);

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "base/planted.h"
 #include "file/futex.h"
 #include "file/thread.h"
 
@@ -144,7 +145,7 @@ void Committer::poison(Error reason) {
 }
 
 void Committer::poison_locked(Error reason) {
-  if (failure_) return;
+  if (failure_ || planted(Mistake::go_on_after_failure)) return;
   failure_ = std::move(reason);
   poisoned_.store(true, std::memory_order_relaxed);
   if (options_.on_poisoned) options_.on_poisoned();
@@ -183,9 +184,13 @@ milliseconds Committer::nap() const {
   return journal_->unproven() ? kIdle : kPatience;
 }
 
-/// At rest nothing proves that the last entry had been acknowledged: an empty one does.
+/// At rest nothing proves that the last entry had been acknowledged: an empty one does. Not while a
+/// large commit is being synced: synced_to lies inside its last unit then, and an entry that says
+/// so would make a crash before the commit's own entry look like damage.
 void Committer::prove_when_idle() {
-  const bool resting = !failure_ && !driving_ && !journal_->under_way() && journal_->unproven() &&
+  const bool resting = !failure_ && !driving_ &&
+                       (!large_ || planted(Mistake::prove_during_large_commit)) &&
+                       !journal_->under_way() && journal_->unproven() &&
                        std::chrono::steady_clock::now() - submitted_at_ >= kIdle;
   if (!resting || journal_->ring().used_bytes() > journal_->ring().size_bytes() / 2) return;
   static_cast<void>(journal_->submit(segments_, submitted_, submitted_, synced_to()));
@@ -239,7 +244,9 @@ bool Committer::submit_one() {
   Position target = published_.load(std::memory_order_acquire);
   Position from = submitted_;
   if (large_) {
-    if (synced_to() < large_->through) return false;  // the syncer is at it
+    if (synced_to() < large_->through && !planted(Mistake::large_commit_not_synced)) {
+      return false;  // the syncer is at it
+    }
     from = large_->through;
     if (target - from > journal_->max_length()) target = large_->target;
   } else if (target - from > journal_->max_length()) {
@@ -258,6 +265,7 @@ bool Committer::submit_one() {
       return false;
     case Journal::Submitted::yes: break;
   }
+  if (planted(Mistake::acknowledge_before_write)) publish({target, target - from, 0});
   submitted_ = target;
   submitted_at_ = std::chrono::steady_clock::now();
   large_.reset();
@@ -363,7 +371,8 @@ void Committer::synced(Position position) {
 Journal::Anchor Committer::next_anchor(std::uint32_t flags) const {
   const std::lock_guard lock(mutex_);
   // Never beyond what is acknowledged: an anchor's word is the end of a unit, or lies before one.
-  return journal_->next_anchor(std::min(synced_to(), durable()), flags);
+  const bool ahead = planted(Mistake::anchor_ahead_of_durable);
+  return journal_->next_anchor(ahead ? synced_to() : std::min(synced_to(), durable()), flags);
 }
 
 void Committer::anchored(const Journal::Anchor& anchor) {

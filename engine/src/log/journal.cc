@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstring>
 
+#include "base/planted.h"
 #include "file/process.h"
 
 namespace tailrace {
@@ -57,7 +58,9 @@ Result<std::unique_ptr<Journal>> Journal::begin(const LogFiles& files, JournalFi
   journal->newest_ = before;
   journal->newest_block_ = before_block;
   journal->newest_.epoch = epoch;
-  random_bytes(journal->newest_.nonce, sizeof journal->newest_.nonce);
+  if (!planted(Mistake::keep_the_nonce)) {
+    random_bytes(journal->newest_.nonce, sizeof journal->newest_.nonce);
+  }
   for (int i = 0; i < 2; ++i) {
     const Anchor anchor = journal->next_anchor(end, 0);
     if (auto done = journal->write(anchor); !done) return fail(done.error());
@@ -126,7 +129,8 @@ Result<void> Journal::complete(std::vector<Completed>& out) {
   done.swap(done_);
   for (const WriteQueue::Done& write : done) {
     Slot& slot = slots_[write.token];
-    const bool whole = write.result == static_cast<std::int64_t>(slot.span);
+    const bool whole = write.result == static_cast<std::int64_t>(slot.span) ||
+                       planted(Mistake::ignore_write_result);
     // Cut short or interrupted: once more as a whole, the bytes are the same.
     const bool again = write.result > 0 || write.result == -EINTR || write.result == -EAGAIN;
     if (whole) {
@@ -144,7 +148,8 @@ Result<void> Journal::complete(std::vector<Completed>& out) {
     found = false;
     for (std::size_t i = 0; i < kDepth; ++i) {
       Slot& slot = slots_[i];
-      if (!slot.busy || !slot.done || slot.number != completed_ + 1) continue;
+      if (!slot.busy || !slot.done || slot.number <= completed_) continue;
+      if (slot.number != completed_ + 1 && !planted(Mistake::acknowledge_out_of_order)) continue;
       proven_ = load<JournalEntry>(buffer(i)).acked;
       completed_ = slot.number;
       if (slot.entry.length > 0) carried_ = completed_;
@@ -159,7 +164,7 @@ Result<void> Journal::complete(std::vector<Completed>& out) {
 Journal::Anchor Journal::next_anchor(Position synced_to, std::uint32_t flags) const {
   Anchor next;
   next.oldest = ring_.oldest_above(synced_to);
-  next.block = 1 - newest_block_;
+  next.block = planted(Mistake::anchor_over_the_newest) ? newest_block_ : 1 - newest_block_;
   next.anchor = newest_;
   ++next.anchor.generation;
   next.anchor.oldest_number = next.oldest.number;

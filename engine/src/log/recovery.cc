@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "base/planted.h"
 #include "log/overlay.h"
 
 namespace tailrace {
@@ -19,35 +20,6 @@ Error corrupt_error(const LogFiles& files, const Judgement& judged) {
       .sequence(judged.bad_sequence)
       .next(fmt::format("nothing was changed; see: tailrace repair {}", files.root.path()));
   return error;
-}
-
-/// Copies the tail into salvage/, once: a recovery that died after this step has begun to zero it.
-/// Returns the name of the first copy, relative to the log.
-Result<std::string> save_tail(const LogFiles& files, const Judgement& judged, Epoch epoch) {
-  if (!files.root.exists(file_name::kSalvage)) {
-    if (auto made = files.root.make_directory(file_name::kSalvage, 02750);
-        !made && made.error().code() != errc::exists) {
-      return fail(made.error());
-    }
-  }
-  auto salvage = files.root.open_directory(file_name::kSalvage);
-  if (!salvage) return fail(salvage.error());
-  std::string first;
-  for (const TailPiece& piece : judged.tail) {
-    const std::string name = fmt::format("{:020}-epoch-{}.tail",
-                                         files.base_of(piece.segment_number) + piece.from, epoch);
-    if (first.empty()) first = fmt::format("{}/{}", file_name::kSalvage, name);
-    if (salvage->exists(name)) continue;
-    auto segment = SegmentFile::open(files, piece.segment_number);
-    if (!segment) return fail(segment.error());
-    if (auto done = write_file(*salvage, name, segment->mapping.data() + piece.from,
-                               piece.to - piece.from, 0640);
-        !done) {
-      return fail(done.error());
-    }
-  }
-  if (auto done = salvage->sync(); !done) return fail(done.error());
-  return first;
 }
 
 Result<void> zero_range(int fd, std::uint64_t from, std::uint64_t to, const std::string& path) {
@@ -108,10 +80,12 @@ Result<void> settle_segment(const LogFiles& files, std::uint64_t number, const J
     }
   }
   const std::uint64_t from = judged.synced_to > base ? judged.synced_to - base : 0;
-  if (from < end) {
+  if (from < end && !planted(Mistake::trust_cached_pages)) {
     const std::byte* const bytes = image->mapping.data() + from;
     if (auto done = write_all(file->get(), bytes, end - from, from, path); !done) return done;
   }
+  // It is begun, so the group may read it: a power cut may have undone that, or the file is new.
+  if (::fchmod(file->get(), 0640) != 0) return fail(sys_error("cannot set the mode", path, errno));
   return sync_file(file->get(), path);
 }
 
@@ -128,6 +102,46 @@ Result<void> remove_later(const LogFiles& files, std::uint64_t first_to_remove) 
 }
 
 }  // namespace
+
+Result<Directory> open_salvage(const LogFiles& files) {
+  if (!files.root.exists(file_name::kSalvage)) {
+    if (auto made = files.root.make_directory(file_name::kSalvage, 02750);
+        !made && made.error().code() != errc::exists) {
+      return fail(made.error());
+    }
+    if (auto done = files.root.sync(); !done) return fail(done.error());
+  }
+  return files.root.open_directory(file_name::kSalvage);
+}
+
+Result<std::string> save_tail(const LogFiles& files, const Judgement& judged, Epoch epoch) {
+  auto salvage = open_salvage(files);
+  if (!salvage) return fail(salvage.error());
+  std::string first;
+  for (const TailPiece& piece : judged.tail) {
+    const std::string name = fmt::format("{:020}-epoch-{}.tail",
+                                         files.base_of(piece.segment_number) + piece.from, epoch);
+    if (first.empty()) first = fmt::format("{}/{}", file_name::kSalvage, name);
+    if (salvage->exists(name)) continue;
+    auto segment = SegmentFile::open(files, piece.segment_number);
+    if (!segment) return fail(segment.error());
+    if (auto done = write_file(*salvage, name, segment->mapping.data() + piece.from,
+                               piece.to - piece.from, 0640);
+        !done) {
+      return fail(done.error());
+    }
+  }
+  if (auto done = salvage->sync(); !done) return fail(done.error());
+  return first;
+}
+
+Result<void> settle(const LogFiles& files, const Judgement& judged, const JournalScan& journal) {
+  for (std::uint64_t number = files.segment_of(judged.synced_to);
+       files.base_of(number) < judged.end.position; ++number) {
+    if (auto done = settle_segment(files, number, judged, journal); !done) return done;
+  }
+  return {};
+}
 
 Result<Recovered> recover(const LogFiles& files, const ControlFile& control,
                           const JournalFile& journal) {
@@ -158,7 +172,6 @@ Result<Recovered> recover(const LogFiles& files, const ControlFile& control,
     auto saved = save_tail(files, *judged, recovered.last_epoch + 1);
     if (!saved) return fail(saved.error());
     report.saved_as = *saved;
-    if (auto done = files.root.sync(); !done) return fail(done.error());
   }
   // A segment that the end lies before is not begun: it goes, and is made anew when it is needed.
   const bool at_boundary = report.end % files.meta.segment_size_bytes == 0;
@@ -166,12 +179,7 @@ Result<Recovered> recover(const LogFiles& files, const ControlFile& control,
   if (auto done = remove_later(files, at_boundary ? end_segment : end_segment + 1); !done) {
     return fail(done.error());
   }
-  for (std::uint64_t number = files.segment_of(judged->synced_to);
-       files.base_of(number) < report.end; ++number) {
-    if (auto done = settle_segment(files, number, *judged, *scan); !done) {
-      return fail(done.error());
-    }
-  }
+  if (auto done = settle(files, *judged, *scan); !done) return fail(done.error());
   return recovered;
 }
 

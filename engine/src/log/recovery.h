@@ -34,4 +34,16 @@ struct Recovered {
 [[nodiscard]] Result<Recovered> recover(const LogFiles& files, const ControlFile& control,
                                         const JournalFile& journal);
 
+/// Step 5 for all segments from judged.synced_to to judged.end.
+[[nodiscard]] Result<void> settle(const LogFiles& files, const Judgement& judged,
+                                  const JournalScan& journal);
+
+/// salvage/, made if it is missing.
+[[nodiscard]] Result<Directory> open_salvage(const LogFiles& files);
+
+/// Copies judged.tail into salvage/, once: what is there already was saved by a recovery that died
+/// later on. Returns the name of the first copy, relative to the log.
+[[nodiscard]] Result<std::string> save_tail(const LogFiles& files, const Judgement& judged,
+                                            Epoch epoch);
+
 }  // namespace tailrace

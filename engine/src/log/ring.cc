@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cassert>
 
+#include "base/planted.h"
+
 namespace tailrace {
 
 /// Where an entry of this span would go: at the head, or at the ring's begin if it does not fit
@@ -35,7 +37,7 @@ Ring::Oldest Ring::oldest_above(Position synced_to) const noexcept {
 }
 
 void Ring::anchored(const Oldest& oldest) {
-  kept_from_ = newest_from_;
+  kept_from_ = planted(Mistake::free_ring_by_one_anchor) ? oldest.from : newest_from_;
   newest_from_ = oldest.from;
   while (!entries_.empty() && entries_.front().number < oldest.number) entries_.pop_front();
 }

@@ -1,5 +1,6 @@
 #include "log/syncer.h"
 
+#include "base/planted.h"
 #include "file/thread.h"
 
 namespace tailrace {
@@ -40,15 +41,20 @@ Result<void> Syncer::sync(Position from, Position to) {
     const Position base = files_.base_of(segment->number);
     const std::uint64_t first = from > base ? from - base : 0;
     const std::uint64_t last = std::min(to - base, files_.meta.segment_size_bytes);
-    if (auto done = segment->mapping->sync(first, last, segment->path); !done) return done;
+    auto done = segment->mapping->sync(first, last, segment->path);
+    if (!done && planted(Mistake::retry_failed_sync)) {
+      done = segment->mapping->sync(first, last, segment->path);
+    }
+    if (!done) return done;
   }
   return {};
 }
 
 Result<void> Syncer::write_anchor(std::uint32_t flags) {
   const Journal::Anchor anchor = committer_.next_anchor(flags);
+  if (planted(Mistake::free_ring_before_anchor)) committer_.anchored(anchor);
   if (auto done = committer_.journal().write(anchor); !done) return done;
-  committer_.anchored(anchor);
+  if (!planted(Mistake::free_ring_before_anchor)) committer_.anchored(anchor);
   return {};
 }
 

@@ -19,23 +19,10 @@
 #include "log/preparer.h"
 #include "log/recovery.h"
 #include "log/syncer.h"
+#include "log/writer_lock.h"
 
 namespace tailrace {
 namespace {
-
-/// The lock, or who has it.
-Result<Fd> take_lock(const LogFiles& files, std::chrono::milliseconds timeout) {
-  const std::string path = files.root.path_of(file_name::kLock);
-  auto lock = files.open_owned(files.root, file_name::kLock, O_RDWR);
-  if (!lock) return fail(lock.error());
-  auto won = lock_file(lock->get(), timeout.count(), path);
-  if (!won) return fail(won.error());
-  if (*won) return std::move(*lock);
-  Error error(errc::locked, "another process writes this log");
-  error.path(files.root.path()).next("stop that process, or append through it");
-  error.pid(lock_holder(lock->get()));
-  return fail(std::move(error));
-}
 
 /// How the journal is written: the best that works here, or less where TAILRACE_IO says so
 /// ("thread": no io_uring, "buffered": no O_DIRECT, "thread,buffered": neither).
@@ -248,7 +235,7 @@ Writer::~Writer() {
 Result<Writer> Writer::open(const std::filesystem::path& path, const WriterOptions& options) {
   auto files = LogFiles::open(path);
   if (!files) return fail(files.error());
-  auto lock = take_lock(*files, options.lock_timeout);
+  auto lock = take_writer_lock(*files, options.lock_timeout);
   if (!lock) return fail(lock.error());
   const bool direct = journal_options().direct == Direct::yes;
   auto journal =

@@ -1,0 +1,65 @@
+#pragma once
+
+#include <cstdint>
+
+namespace tailrace {
+
+/// Deliberate mistakes, to see that the tests notice them. tests/planted/run.py builds the one
+/// build that has them (cmake -DTAILRACE_PLANTED=ON), chooses them one at a time by
+/// TAILRACE_PLANT=NAME in the environment, and says which test caught which. In every other build
+/// planted() is false at compile time: no code, no cost.
+///
+/// A new one is a line here, `if (!planted(Mistake::name))` at its place, and a line in run.py.
+#define TAILRACE_MISTAKES(X)                                                                     \
+  /* Publishing */                                                                               \
+  X(publish_size_before_payload, "a record's size is stored before its payload is copied")       \
+  X(publish_batch_first_to_last, "a batch's first frame is published before the others")         \
+  X(time_may_fall, "a record takes its time as it is, though the one before was later")          \
+  X(claim_not_zeroed_on_abort, "bytes of a claim given back stay behind the end")                \
+  X(unfinished_claim_tail_not_zeroed, "what was claimed and not used stays behind the end")      \
+  /* Validity */                                                                                 \
+  X(epoch_not_compared, "a record of any epoch is valid")                                        \
+  X(crc_without_position, "a frame's checksum does not cover its position")                      \
+  X(keep_half_a_batch, "the whole frames of an unfinished batch count as records")               \
+  /* Committing */                                                                               \
+  X(acknowledge_before_write, "a commit is durable as soon as its write is handed over")         \
+  X(acknowledge_out_of_order, "an entry is durable though the one before it is not")             \
+  X(ignore_write_result, "a failed or short journal write counts as done")                       \
+  X(free_ring_before_anchor, "ring space is free before the anchor that says so is written")     \
+  X(free_ring_by_one_anchor, "ring space is free though the older anchor still needs it")        \
+  X(anchor_over_the_newest, "an anchor is written over the newest one")                          \
+  X(anchor_ahead_of_durable, "an anchor speaks of what is synced and not acknowledged")          \
+  X(sync_one_page_more, "an fsync of a range takes in the page behind it")                       \
+  X(large_commit_not_synced, "a large commit's entry does not wait for the fsync before it")     \
+  X(prove_during_large_commit, "an empty entry speaks of a large commit that is half synced")    \
+  X(go_on_after_failure, "a writer whose disk failed goes on acknowledging")                     \
+  X(retry_failed_sync, "a failed fsync of a segment is tried again, and believed")               \
+  /* Recovering */                                                                               \
+  X(lock_only_writer_lock, "a dead writer's last write to the journal is not waited for")        \
+  X(keep_the_nonce, "a new epoch's journal goes on with the old nonce")                          \
+  X(chain_not_checked, "an entry need not carry its predecessor's checksum")                     \
+  X(evidence_ignored, "a damaged entry is a torn end though a later one proves it acknowledged") \
+  X(acknowledged_ignored, "the journal may end before what control calls acknowledged")          \
+  X(overlay_ignored, "what is only in the journal is not looked at")                             \
+  X(trust_cached_pages, "what the page cache holds is not written again")
+
+enum class Mistake : std::uint8_t {
+  none,
+#define TAILRACE_MISTAKE(name, why) name,
+  TAILRACE_MISTAKES(TAILRACE_MISTAKE)
+#undef TAILRACE_MISTAKE
+};
+
+#ifdef TAILRACE_PLANTED
+/// What the environment asks for, read once. An unknown name ends the process with a message.
+[[nodiscard]] Mistake planted_mistake() noexcept;
+/// For a mistake's own code: widens the window in which a race shows it.
+void planted_pause(unsigned microseconds) noexcept;
+
+[[nodiscard]] inline bool planted(Mistake mistake) noexcept { return planted_mistake() == mistake; }
+#else
+constexpr void planted_pause(unsigned) noexcept {}
+[[nodiscard]] constexpr bool planted(Mistake) noexcept { return false; }
+#endif
+
+}  // namespace tailrace
