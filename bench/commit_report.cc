@@ -286,6 +286,8 @@ int report(const Options& options, const std::filesystem::path& scratch) {
     one.round(scratch, n.appends);
     few.round(scratch, n.few);
     many.round(scratch, n.many);
+    // The files of the last rounds are gone, and the host may have taken their pages back.
+    if (options.warm) warm_memory(n.flow_bytes);
     flow.round(scratch, n);
     reopen.round(scratch);
     if (!options.json) fmt::print(stderr, "\rround {} of {}", round + 1, n.rounds);

@@ -8,7 +8,8 @@
 /// The engine at durable work, in turn with the bare writes of device.h, through the public Writer
 /// only. Each call is one round: in processes of its own, with logs of its own, all removed again.
 /// Figures of 0 mean that the round failed; why is on stderr. Appender on core 0, the writer's
-/// threads on core 1, where the disk's interrupts arrive on the machine that this was made on.
+/// threads on core 1, where the disk's interrupts arrive on the machine that this was made on; only
+/// the free flow and reopening are not pinned.
 namespace tailrace::bench {
 
 /// Appends of 64 B at a fixed rate, latency from the moment each was due, in short slices in turn:
