@@ -16,8 +16,8 @@ namespace tailrace {
 /// Invariants:
 ///  1. An entry is durable once its write has completed and so have all before it.
 ///  2. At most kDepth writes are under way, each from a buffer of its own.
-/// Threads: one at a time (the committer's lock), but for wait(), which whoever has the turn calls
-/// without it, and write(Anchor), which the syncer calls without it.
+/// Threads: one at a time (the committer's lock), but for wait() and wait_through(), which
+/// whoever has the turn calls without it, and write(Anchor), which the syncer calls without it.
 class Journal {
  public:
   struct Options {
@@ -51,6 +51,8 @@ class Journal {
   [[nodiscard]] Result<void> wait(std::chrono::nanoseconds timeout) {
     return queue_->wait(timeout, done_);
   }
+  /// The same for as long as it takes.
+  [[nodiscard]] Result<void> wait_through() { return queue_->wait_through(done_); }
   /// An entry that is durable, with all before it.
   struct Completed {
     Position end = 0;
