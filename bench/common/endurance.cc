@@ -16,7 +16,8 @@ namespace {
 constexpr std::chrono::seconds kPatience{30};
 constexpr std::uint64_t kSmallSegment = std::uint64_t{4} << 20;
 
-/// Adds what /proc says about this process now.
+}  // namespace
+
 void sample(Footprint& out, bool first_half) {
   std::ifstream status("/proc/self/status");
   std::string line;
@@ -37,8 +38,6 @@ void sample(Footprint& out, bool first_half) {
   out.segments_mapped = std::max(out.segments_mapped, std::uint64_t{segments.size()});
   if (first_half) out.segments_mapped_first = out.segments_mapped;
 }
-
-}  // namespace
 
 EndlessLog endless_log(const std::filesystem::path& scratch, std::uint64_t segments) {
   const ReadyLog log{.path = scratch / "endless", .segment_size_bytes = kSmallSegment};

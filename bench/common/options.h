@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <vector>
 
 /// The flags that the end-to-end programs share.
 namespace tailrace::bench {
@@ -14,7 +15,15 @@ struct Options {
   std::filesystem::path directory;  ///< for the logs; empty = /var/tmp
 };
 
+/// A flag of one program alone.
+struct Flag {
+  const char* name;
+  const char* help;
+  bool* given;
+};
+
 /// Prints usage and exits on --help (0) and on anything unknown (2).
-[[nodiscard]] Options parse_options(int argc, char** argv, const char* what);
+[[nodiscard]] Options parse_options(int argc, char** argv, const char* what,
+                                    const std::vector<Flag>& own = {});
 
 }  // namespace tailrace::bench

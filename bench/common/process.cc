@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 
 namespace tailrace::bench {
 namespace {
@@ -68,6 +69,15 @@ void warn_if_busy(const char* when) {
         "two processes, and verdicts over them, mean nothing\n",
         when, runnable, usable_cores());
   }
+}
+
+std::string load_average() {
+  std::ifstream file("/proc/loadavg");
+  std::string one;
+  std::string five;
+  std::string fifteen;
+  if (!(file >> one >> five >> fifteen)) return {};
+  return one + " " + five + " " + fifteen;
 }
 
 bool run_processes(const std::vector<std::function<bool()>>& parts) {

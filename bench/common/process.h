@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <new>
+#include <string>
 #include <vector>
 
 #include "base/arch.h"
@@ -40,6 +41,9 @@ void pin(int core);
 /// Says on stderr when others want the cores too: figures of two processes then mean nothing, and
 /// no verdict over them does.
 void warn_if_busy(const char* when);
+
+/// "1.20 0.80 0.50": over 1, 5 and 15 minutes, this bench included. Empty if unknown.
+[[nodiscard]] std::string load_average();
 
 /// Runs each part in a child of its own and waits for all. A part returns false, or dies, when
 /// its work failed; then the others are killed. Returns whether all succeeded.

@@ -9,8 +9,15 @@ namespace {
 
 /// A nanosecond figure as it is shown.
 double shown(double ns, Shown how) {
-  if (how == Shown::nanoseconds || ns == 0) return ns;
-  return 1000 / ns;
+  if (ns == 0) return 0;
+  switch (how) {
+    case Shown::nanoseconds: return ns;
+    case Shown::microseconds: return ns / 1e3;
+    case Shown::thousands_per_second: return 1e6 / ns;
+    case Shown::millions_per_second: return 1e3 / ns;
+    case Shown::mib_per_second: return 1e9 / ns;
+  }
+  return 0;
 }
 
 std::string with_spread(const Rounds& rounds, Shown how) {
@@ -21,7 +28,16 @@ std::string with_spread(const Rounds& rounds, Shown how) {
                      std::max(a, b));
 }
 
-const char* unit(Shown how) { return how == Shown::nanoseconds ? "ns" : "M/s"; }
+const char* unit(Shown how) {
+  switch (how) {
+    case Shown::nanoseconds: return "ns";
+    case Shown::microseconds: return "us";
+    case Shown::thousands_per_second: return "k/s";
+    case Shown::millions_per_second: return "M/s";
+    case Shown::mib_per_second: return "MiB/s";
+  }
+  return "";
+}
 
 std::string verdict(const Figure& figure) {
   if (figure.failed()) return "FAILED";
@@ -37,9 +53,7 @@ std::string json_rounds(const char* name, const Rounds& rounds) {
 
 }  // namespace
 
-Rounds Figure::ratios() const {
-  return shown == Shown::nanoseconds ? ratio(ours, limit) : ratio(limit, ours);
-}
+Rounds Figure::ratios() const { return is_time(shown) ? ratio(ours, limit) : ratio(limit, ours); }
 
 bool Figure::failed() const {
   return (ours.count() != 0 && ours.min() == 0) || (limit.count() != 0 && limit.min() == 0);
@@ -48,20 +62,19 @@ bool Figure::failed() const {
 bool Figure::missed() const {
   if (target_ratio == 0 || failed()) return failed();
   const double reached = ratios().median();
-  return shown == Shown::nanoseconds ? reached > target_ratio : reached < target_ratio;
+  return is_time(shown) ? reached > target_ratio : reached < target_ratio;
 }
 
 void print_table(const std::vector<Figure>& figures, const std::vector<Bound>& bounds) {
-  fmt::print("{:<38} {:>4}  {:>22}  {:>22}  {:>6}  {:>7}\n", "", "", "Tailrace", "limit", "ratio",
+  fmt::print("{:<38} {:>5}  {:>22}  {:>22}  {:>6}  {:>7}\n", "", "", "Tailrace", "limit", "ratio",
              "target");
   for (const Figure& figure : figures) {
     const Rounds ratios = figure.ratios();
     std::string target;
     if (figure.target_ratio != 0) {
-      target = fmt::format("{}{:.2f}",
-                           figure.shown == Shown::nanoseconds ? "<= " : ">= ", figure.target_ratio);
+      target = fmt::format("{}{:.2f}", is_time(figure.shown) ? "<= " : ">= ", figure.target_ratio);
     }
-    fmt::print("{:<38} {:>4}  {:>22}  {:>22}  {:>6}  {:>7}  {}\n", figure.name, unit(figure.shown),
+    fmt::print("{:<38} {:>5}  {:>22}  {:>22}  {:>6}  {:>7}  {}\n", figure.name, unit(figure.shown),
                with_spread(figure.ours, figure.shown), with_spread(figure.limit, figure.shown),
                ratios.count() == 0 ? "" : fmt::format("{:.2f}", ratios.median()), target,
                verdict(figure));

@@ -8,14 +8,24 @@
 /// The table that the end-to-end programs print: Tailrace beside the machine's own limit.
 namespace tailrace::bench {
 
-/// How a figure is told. Rounds are nanoseconds per record or per round trip in either case.
-enum class Shown { nanoseconds, millions_per_second };
+/// How a figure is told. Rounds are nanoseconds per record, round trip, commit or (mib_per_second)
+/// MiB in every case. The first two are times, where less is better, the others rates.
+enum class Shown {
+  nanoseconds,
+  microseconds,
+  thousands_per_second,
+  millions_per_second,
+  mib_per_second
+};
+[[nodiscard]] constexpr bool is_time(Shown how) {
+  return how == Shown::nanoseconds || how == Shown::microseconds;
+}
 
 struct Figure {
   std::string name;
   Shown shown = Shown::nanoseconds;
-  /// nanoseconds: Tailrace may take at most this times the limit's time. millions_per_second: it
-  /// must reach at least this share of the limit's rate. 0 = no target, told for comparison.
+  /// Times: Tailrace may take at most this times the limit's time. Rates: it must reach at least
+  /// this share of the limit's rate. 0 = no target, told for comparison.
   double target_ratio = 0;
   Rounds ours{};   ///< empty: a figure of the machine alone
   Rounds limit{};  ///< empty: nothing to compare with

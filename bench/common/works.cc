@@ -49,23 +49,6 @@ std::size_t resident_pages(const std::filesystem::path& file, std::size_t bytes)
   return resident;
 }
 
-/// The writer's threads populate pages in the background; this waits until the first two segments
-/// are there, or nothing more comes.
-void wait_populated(const ReadyLog& log) {
-  const std::size_t wanted = log.segment_size_bytes / 4096;
-  for (const std::uint64_t first : {std::uint64_t{0}, log.segment_size_bytes}) {
-    const auto file = log.path / "segments" / fmt::format("{:020}.seg", first);
-    std::size_t before = 0;
-    for (int idle = 0; idle < 30;) {
-      const std::size_t now = resident_pages(file, log.segment_size_bytes);
-      if (now >= wanted) break;
-      idle = now > before ? 0 : idle + 1;
-      before = now;
-      usleep(10'000);
-    }
-  }
-}
-
 /// Room for `records` and a little more, in one segment.
 std::uint64_t segment_size_for(std::size_t payload_bytes, std::uint64_t records) {
   const std::uint64_t span = (32 + payload_bytes + 31) & ~std::uint64_t{31};
@@ -128,6 +111,22 @@ struct Run {
 
 void make_log(const ReadyLog& log) {
   need(create_log(log.path, {.segment_size_bytes = log.segment_size_bytes}));
+}
+
+/// The writer's threads populate pages in the background; this waits for it.
+void wait_populated(const ReadyLog& log) {
+  const std::size_t wanted = log.segment_size_bytes / 4096;
+  for (const std::uint64_t first : {std::uint64_t{0}, log.segment_size_bytes}) {
+    const auto file = log.path / "segments" / fmt::format("{:020}.seg", first);
+    std::size_t before = 0;
+    for (int idle = 0; idle < 30;) {
+      const std::size_t now = resident_pages(file, log.segment_size_bytes);
+      if (now >= wanted) break;
+      idle = now > before ? 0 : idle + 1;
+      before = now;
+      usleep(10'000);
+    }
+  }
 }
 
 Writer open_writer(const ReadyLog& log) {

@@ -22,6 +22,8 @@ struct ReadyLog {
 };
 void make_log(const ReadyLog& log);
 [[nodiscard]] Writer open_writer(const ReadyLog& log);
+/// Waits until the pages of the first two segments are there, or nothing more comes.
+void wait_populated(const ReadyLog& log);
 [[nodiscard]] Reader open_reader(const ReadyLog& log, const ReaderOptions& options);
 
 /// ns per record. batch > 1: append_batch.
@@ -53,6 +55,9 @@ struct Footprint {
   std::uint64_t segments_mapped = 0;        ///< at most, as /proc/self/maps says
   std::uint64_t segments_mapped_first = 0;  ///< the same over the first half of the run
 };
+/// Adds what /proc says about this process now.
+void sample(Footprint& out, bool first_half);
+
 struct EndlessLog {
   Footprint writer;
   Footprint reader;

@@ -15,19 +15,6 @@
 namespace tailrace {
 namespace {
 
-/// pwrite that has reached the disk on return. Returns bytes, or -errno.
-std::int64_t write_once(int fd, const std::byte* data, std::size_t size_bytes,
-                        std::uint64_t offset) {
-  const iovec piece{const_cast<std::byte*>(data), size_bytes};
-  const auto at = static_cast<off_t>(offset);
-  ssize_t written = ::pwritev2(fd, &piece, 1, at, RWF_DSYNC);
-  if (written < 0 && (errno == EOPNOTSUPP || errno == ENOSYS)) {
-    written = ::pwrite(fd, data, size_bytes, at);
-    if (written >= 0 && ::fdatasync(fd) != 0) written = -1;
-  }
-  return written < 0 ? -errno : written;
-}
-
 class ThreadQueue final : public WriteQueue {
  public:
   ThreadQueue(int fd, const std::vector<Buffer>& buffers) : fd_(fd), buffers_(buffers) {}
@@ -111,6 +98,18 @@ class ThreadQueue final : public WriteQueue {
 };
 
 }  // namespace
+
+std::int64_t write_once(int fd, const std::byte* data, std::size_t size_bytes,
+                        std::uint64_t offset) noexcept {
+  const iovec piece{const_cast<std::byte*>(data), size_bytes};
+  const auto at = static_cast<off_t>(offset);
+  ssize_t written = ::pwritev2(fd, &piece, 1, at, RWF_DSYNC);
+  if (written < 0 && (errno == EOPNOTSUPP || errno == ENOSYS)) {
+    written = ::pwrite(fd, data, size_bytes, at);
+    if (written >= 0 && ::fdatasync(fd) != 0) written = -1;
+  }
+  return written < 0 ? -errno : written;
+}
 
 Result<std::unique_ptr<WriteQueue>> make_thread_queue(
     int fd, const std::vector<WriteQueue::Buffer>& buffers) {

@@ -37,19 +37,12 @@ class UringQueue final : public WriteQueue {
   }
 
   void write(std::uint64_t token, std::size_t size_bytes, std::uint64_t offset) override {
-    io_uring_sqe* const sqe = ::io_uring_get_sqe(&ring_);  // there are more than writes under way
-    const auto size = static_cast<unsigned>(size_bytes);
-    if (registered_) {
-      ::io_uring_prep_write_fixed(sqe, fd_, buffers_[token].data, size, offset,
-                                  static_cast<int>(token));
-    } else {
-      ::io_uring_prep_write(sqe, fd_, buffers_[token].data, size, offset);
-    }
-    sqe->rw_flags = RWF_DSYNC;
-    ::io_uring_sqe_set_data64(sqe, token);
+    queued_.push_back({token, size_bytes, offset});
   }
 
   Result<void> wait(std::chrono::nanoseconds timeout, std::vector<Done>& done) override {
+    for (const Write& write : queued_) prepare(write);
+    queued_.clear();
     const int answer = timeout.count() <= 0 ? ::io_uring_submit(&ring_) : enter(timeout);
     // EAGAIN, EBUSY: the kernel is short of memory; what was not taken goes with the next call.
     const bool refused = answer == -EAGAIN || answer == -EBUSY;
@@ -62,7 +55,17 @@ class UringQueue final : public WriteQueue {
     while (::io_uring_peek_cqe(&ring_, &cqe) == 0 && cqe != nullptr) {
       done.push_back({::io_uring_cqe_get_data64(cqe), cqe->res});
       ::io_uring_cqe_seen(&ring_, cqe);
+      --in_ring_;
     }
+    return {};
+  }
+
+  Result<void> wait_through(std::vector<Done>& done) override {
+    if (in_ring_ > 0 || queued_.size() != 1) return WriteQueue::wait_through(done);
+    const Write write = queued_.front();
+    queued_.clear();
+    const std::byte* const data = buffers_[write.token].data;
+    done.push_back({write.token, write_once(fd_, data, write.size_bytes, write.offset)});
     return {};
   }
 
@@ -82,6 +85,27 @@ class UringQueue final : public WriteQueue {
 
  private:
   UringQueue(int fd, const std::vector<Buffer>& buffers) : fd_(fd), buffers_(buffers) {}
+
+  struct Write {
+    std::uint64_t token;
+    std::size_t size_bytes;
+    std::uint64_t offset;
+  };
+
+  void prepare(const Write& write) {
+    io_uring_sqe* const sqe = ::io_uring_get_sqe(&ring_);  // there are more than writes under way
+    const auto size = static_cast<unsigned>(write.size_bytes);
+    std::byte* const data = buffers_[write.token].data;
+    if (registered_) {
+      ::io_uring_prep_write_fixed(sqe, fd_, data, size, write.offset,
+                                  static_cast<int>(write.token));
+    } else {
+      ::io_uring_prep_write(sqe, fd_, data, size, write.offset);
+    }
+    sqe->rw_flags = RWF_DSYNC;
+    ::io_uring_sqe_set_data64(sqe, write.token);
+    ++in_ring_;
+  }
 
   void register_buffers() {
     std::vector<iovec> all;
@@ -108,6 +132,8 @@ class UringQueue final : public WriteQueue {
   io_uring ring_{};
   int fd_;
   std::vector<Buffer> buffers_;
+  std::vector<Write> queued_;
+  unsigned in_ring_ = 0;  // handed to the ring and not yet reported
   bool open_ = false;
   bool registered_ = false;
   std::optional<std::chrono::steady_clock::time_point> refused_since_;

@@ -37,6 +37,13 @@ class WriteQueue {
   [[nodiscard]] virtual Result<void> wait(std::chrono::nanoseconds timeout,
                                           std::vector<Done>& done) = 0;
 
+  /// The same for a caller who has nothing better to do, however long it takes (or about a second).
+  /// A single write may then be made by the calling thread itself: on a busy machine the kernel's
+  /// helper threads, which complete an asynchronous one, come late.
+  [[nodiscard]] virtual Result<void> wait_through(std::vector<Done>& done) {
+    return wait(std::chrono::seconds(1), done);
+  }
+
   /// Makes `event_fd` readable whenever a write is done. Errors: io.
   [[nodiscard]] virtual Result<void> signal(int event_fd) = 0;
 
@@ -57,6 +64,10 @@ class WriteQueue {
 /// A thread that writes one after the other. Errors: io (there can be no thread).
 [[nodiscard]] Result<std::unique_ptr<WriteQueue>> make_thread_queue(
     int fd, const std::vector<WriteQueue::Buffer>& buffers);
+
+/// One attempt at a write that has reached the disk on return. Returns bytes written, or -errno.
+[[nodiscard]] std::int64_t write_once(int fd, const std::byte* data, std::size_t size_bytes,
+                                      std::uint64_t offset) noexcept;
 
 /// One durable write, waited for, through EINTR and short writes; O_DIRECT is given up for the file
 /// where it cannot take this buffer. Errors: io, no_space.

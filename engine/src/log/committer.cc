@@ -23,6 +23,11 @@ constexpr milliseconds kNap{1};
 /// After this much rest an empty entry proves the last acknowledgement.
 constexpr milliseconds kIdle{50};
 constexpr milliseconds kPatience{1000};
+/// For drive(): until the disk has answered.
+constexpr std::chrono::nanoseconds kThrough = std::chrono::nanoseconds::max();
+/// A second commit goes out beside the first one of a turn only if it carries this much: what came
+/// in while that one was copied is not worth a write of its own.
+constexpr std::uint64_t kWorthAnotherBytes = std::uint64_t{64} << 10;
 
 }  // namespace
 
@@ -98,7 +103,9 @@ Result<void> Committer::wait(Position target, std::chrono::steady_clock::time_po
     if (left.count() <= 0) {
       return fail(Error(errc::timed_out, "not durable yet when the time was up"));
     }
-    if (!driving_ && drive(lock, std::min<std::chrono::nanoseconds>(left, kPatience))) {
+    const bool forever = deadline == std::chrono::steady_clock::time_point::max();
+    const auto limit = forever ? kThrough : std::min<std::chrono::nanoseconds>(left, kPatience);
+    if (!driving_ && drive(lock, limit)) {
       signal();
       continue;
     }
@@ -169,7 +176,7 @@ void Committer::run() {
   Lock lock(mutex_);
   while (!stopping_) {
     if (!failure_ && !driving_ && (due() || journal_->under_way())) {
-      if (drive(lock, kPatience)) {
+      if (drive(lock, kThrough)) {
         signal();
         continue;
       }
@@ -228,7 +235,7 @@ bool Committer::drive(Lock& lock, std::chrono::nanoseconds timeout) {
   const bool under_way = journal_->under_way();
   if (under_way) {
     lock.unlock();
-    auto waited = journal_->wait(timeout);
+    auto waited = timeout == kThrough ? journal_->wait_through() : journal_->wait(timeout);
     lock.lock();
     if (!waited) {
       poison_locked(waited.error());
@@ -242,7 +249,9 @@ bool Committer::drive(Lock& lock, std::chrono::nanoseconds timeout) {
 }
 
 void Committer::submit() {
-  while (due() && journal_->slot_free()) {
+  for (bool first = true; due() && journal_->slot_free(); first = false) {
+    const Position published = published_.load(std::memory_order_acquire);
+    if (!first && published - submitted_ < kWorthAnotherBytes) return;
     if (!submit_one()) return;
   }
 }

@@ -138,6 +138,12 @@ Result<void> Journal::wait(std::chrono::nanoseconds timeout) {
   return waited;
 }
 
+Result<void> Journal::wait_through() {
+  auto waited = queue_->wait_through(done_);
+  if (!waited) waited.error().path(file_.path());
+  return waited;
+}
+
 Result<void> Journal::complete(std::vector<Completed>& out) {
   std::vector<WriteQueue::Done> done;
   done.swap(done_);

@@ -16,8 +16,8 @@ namespace tailrace {
 /// Invariants:
 ///  1. An entry is durable once its write has completed and so have all before it.
 ///  2. At most kDepth writes are under way, each from a buffer of its own.
-/// Threads: one at a time (the committer's lock), but for wait(), which whoever has the turn calls
-/// without it, and write(Anchor), which the syncer calls without it.
+/// Threads: one at a time (the committer's lock), but for wait() and wait_through(), which
+/// whoever has the turn calls without it, and write(Anchor), which the syncer calls without it.
 class Journal {
  public:
   struct Options {
@@ -49,6 +49,8 @@ class Journal {
 
   /// Waits until a write has ended or the time is up; to be followed by complete().
   [[nodiscard]] Result<void> wait(std::chrono::nanoseconds timeout);
+  /// The same for as long as it takes.
+  [[nodiscard]] Result<void> wait_through();
   /// An entry that is durable, with all before it.
   struct Completed {
     Position end = 0;

@@ -32,8 +32,18 @@ struct JournalScan {
   std::string detail;            // why it is corrupt
   Mapping image;                 // the ring as it was read
 
-  /// Lays the entries' bytes over [base, base + size) of the log.
-  void overlay(std::byte* segment, Position base, std::uint64_t size_bytes) const;
+  /// What the entries hold of [base, base + size) of the log, above synced_to: piece(offset from
+  /// base, bytes, how many), in order, none overlapping another.
+  template <class Piece>
+  void for_each_piece(Position base, std::uint64_t size_bytes, Piece piece) const {
+    const auto before = [base](const ScannedEntry& e) { return e.position + e.length <= base; };
+    auto entry = std::partition_point(entries.begin(), entries.end(), before);
+    for (; entry != entries.end() && entry->position < base + size_bytes; ++entry) {
+      const Position from = std::max({entry->position, base, synced_to});
+      const Position to = std::min(entry->position + entry->length, base + size_bytes);
+      if (from < to) piece(from - base, entry->body + (from - entry->position), to - from);
+    }
+  }
   [[nodiscard]] bool touches(Position base, std::uint64_t size_bytes) const noexcept {
     return std::max(base, synced_to) < std::min(base + size_bytes, durable);
   }

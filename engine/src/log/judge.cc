@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "base/planted.h"
 #include "log/overlay.h"
@@ -63,7 +64,7 @@ class Judge {
 
   /// The last segment from which everything can be judged: what may not be in the segments begins
   /// in it or behind it, and its header is right, so that sequence and epoch are known.
-  [[nodiscard]] Result<std::uint64_t> first_number(JudgeFrom from) const {
+  [[nodiscard]] Result<std::uint64_t> first_number(JudgeFrom from) {
     const std::uint64_t first = files_.segment_of(retained_);
     if (from != JudgeFrom::synced || segments_.empty()) return first;
     // A gap among the files is damage wherever it lies: judge from before it.
@@ -72,9 +73,11 @@ class Judge {
     std::uint64_t number = std::min(std::max(files_.segment_of(result_.synced_to), first), whole);
     for (; number > first; --number) {
       if (!exists(number)) continue;
-      auto segment = open_overlaid(files_, number, journal());
+      auto segment = open(number);
       if (!segment) return fail(segment.error());
-      if (segment->header) break;
+      const bool begun = segment->header.has_value();
+      opened_ = std::move(*segment);  // the walk begins with it
+      if (begun) break;
     }
     return number;
   }
@@ -94,7 +97,7 @@ class Judge {
         result_.corrupt = !segments_.empty() && segments_.back() > *number;
         return {};
       }
-      auto segment = open_overlaid(files_, *number, journal());
+      auto segment = open(*number);
       if (!segment) return fail(segment.error());
       if (auto taken = take_disk(*segment); !taken) return fail(taken.error());
       if (!enter(*segment, first)) {
@@ -112,6 +115,16 @@ class Judge {
     if (evidence_.from_disk_to <= base) return {};
     const std::uint64_t there = align_down(segment.mapping.size(), kSegmentHeaderBytes);
     return take_from_disk(files_, std::min(evidence_.from_disk_to - base, there), segment);
+  }
+
+  /// Laying a full journal over a segment takes a while: not twice over the same one.
+  Result<SegmentFile> open(std::uint64_t number) {
+    if (opened_ && opened_->number == number) {
+      SegmentFile segment = std::move(*opened_);
+      opened_.reset();
+      return segment;
+    }
+    return open_overlaid(files_, number, journal());
   }
 
   /// Moves the end behind the header, if it is right.
@@ -156,6 +169,7 @@ class Judge {
   const Evidence& evidence_;
   Position retained_ = 0;
   std::vector<std::uint64_t> segments_;
+  std::optional<SegmentFile> opened_;
   Judgement result_;
 };
 

@@ -4,6 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
+#include <optional>
 
 #include "base/planted.h"
 #include "log/overlay.h"
@@ -11,7 +13,7 @@
 namespace tailrace {
 namespace {
 
-constexpr std::size_t kChunkBytes = std::size_t{1} << 20;
+constexpr std::size_t kChunkBytes = std::size_t{2} << 20;
 
 Error corrupt_error(const LogFiles& files, const Judgement& judged) {
   Error error(errc::corrupt, "durable data is damaged: " + judged.detail);
@@ -52,6 +54,44 @@ Result<Fd> remake_segment(const LogFiles& files, const SegmentFile& image) {
   return file;
 }
 
+/// Writes [from, to) of a segment again: what the journal holds of it as it stands there, the rest
+/// from what was read. Never the journal's part from the page cache, which may have lost it since.
+Result<void> write_again(const LogFiles& files, const Fd& file, std::uint64_t number,
+                         std::uint64_t from, std::uint64_t to, const JournalScan& journal) {
+  const std::string path = files.segments.path_of(files.segment_name(number));
+  std::vector<std::byte> chunk(std::min<std::uint64_t>(kChunkBytes, to - from));
+  std::optional<SegmentFile> image;
+  while (from < to) {
+    const std::uint64_t size = std::min<std::uint64_t>(chunk.size(), to - from);
+    std::uint64_t covered = 0;
+    const auto lay_pieces = [&] {
+      covered = 0;
+      journal.for_each_piece(
+          files.base_of(number) + from, size,
+          [&](std::uint64_t offset, const std::byte* bytes, std::uint64_t count) {
+            std::memcpy(chunk.data() + offset, bytes, count);
+            covered += count;
+          });
+    };
+    lay_pieces();
+    if (covered < size) {
+      if (!image) {
+        auto opened = open_overlaid(files, number, &journal);
+        if (!opened) return fail(opened.error());
+        image = std::move(*opened);
+      }
+      std::memcpy(chunk.data(), image->mapping.data() + from, size);
+      lay_pieces();
+    }
+    if (auto done = write_all(file.get(), chunk.data(), size, from, path); !done) return done;
+    // The disk begins while the next part is copied. Only a hint: the fsync tells of errors.
+    ::sync_file_range(file.get(), static_cast<off64_t>(from), static_cast<off64_t>(size),
+                      SYNC_FILE_RANGE_WRITE);
+    from += size;
+  }
+  return {};
+}
+
 /// Steps 4 and 6 for one segment: everything from synced_to to the end again, from the journal and
 /// from what was read; zeros behind; fsync. What the page cache holds is no evidence that the disk
 /// has it (an earlier fsync may have failed), so it is written again.
@@ -59,10 +99,12 @@ Result<void> settle_segment(const LogFiles& files, std::uint64_t number, const J
                             const JournalScan& journal) {
   const std::string name = files.segment_name(number);
   const std::string path = files.segments.path_of(name);
-  auto image = open_overlaid(files, number, &journal);
-  if (!image) return fail(image.error());
   auto file = files.open_owned(files.segments, name, O_RDWR);
-  if (!file && file.error().code() == errc::not_found) file = remake_segment(files, *image);
+  if (!file && file.error().code() == errc::not_found) {
+    auto image = open_overlaid(files, number, &journal);
+    if (!image) return fail(image.error());
+    file = remake_segment(files, *image);
+  }
   if (!file) return fail(file.error());
   const Position base = files.base_of(number);
   const std::uint64_t end = std::min(judged.end.position - base, files.meta.segment_size_bytes);
@@ -78,8 +120,7 @@ Result<void> settle_segment(const LogFiles& files, std::uint64_t number, const J
   }
   const std::uint64_t from = judged.synced_to > base ? judged.synced_to - base : 0;
   if (from < end && !planted(Mistake::trust_cached_pages)) {
-    const std::byte* const bytes = image->mapping.data() + from;
-    if (auto done = write_all(file->get(), bytes, end - from, from, path); !done) return done;
+    if (auto done = write_again(files, *file, number, from, end, journal); !done) return done;
   }
   // It is begun, so the group may read it: a power cut may have undone that, or the file is new.
   if (::fchmod(file->get(), 0640) != 0) return fail(sys_error("cannot set the mode", path, errno));

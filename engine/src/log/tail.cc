@@ -4,6 +4,8 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
+#include <cstring>
 
 namespace tailrace {
 namespace {
@@ -13,6 +15,11 @@ std::uint64_t nonzero_end(const std::byte* bytes, std::uint64_t from, std::uint6
   while (to > from && (to % 8 != 0 || to - from < 8)) {
     if (bytes[to - 1] != std::byte{0}) return to;
     --to;
+  }
+  static constexpr std::array<std::byte, 4096> kZeros{};
+  while (to - from >= kZeros.size() &&
+         std::memcmp(bytes + to - kZeros.size(), kZeros.data(), kZeros.size()) == 0) {
+    to -= kZeros.size();
   }
   while (to >= from + 8 && load<std::uint64_t>(bytes + to - 8) == 0) to -= 8;
   while (to > from && bytes[to - 1] == std::byte{0}) --to;
