@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "base/planted.h"
 #include "log/tail.h"
 
 namespace tailrace {
@@ -23,6 +24,7 @@ class Judge {
     result_.floor = std::max(retained, durable_floor(files_, durable, segments_));
     if (auto walked = walk(from); !walked) return fail(walked.error());
     result_.corrupt = result_.corrupt || result_.end.position < result_.floor;
+    if (planted(Mistake::damage_is_a_torn_tail)) result_.corrupt = false;
     if (!result_.corrupt && from != JudgeFrom::start_under_writer) {
       if (auto found = find_tail(files_, segments_, result_); !found) return fail(found.error());
     }
@@ -89,7 +91,7 @@ class Judge {
       if (segment.begun()) result_.why = FrameState::bad_crc;
       return false;
     }
-    if (!first && !links(*segment.header, result_.end)) {
+    if (!first && !links(*segment.header, result_.end) && !planted(Mistake::links_not_checked)) {
       result_.detail = "the segment does not follow its predecessor";
       result_.why = FrameState::bad_sequence;
       return false;
@@ -129,7 +131,7 @@ class Judge {
 Position durable_floor(const LogFiles& files, Position durable,
                        const std::vector<std::uint64_t>& segments) noexcept {
   Position floor = durable;
-  if (!segments.empty() && segments.back() >= 1) {
+  if (!segments.empty() && segments.back() >= 1 && !planted(Mistake::segment_file_is_no_witness)) {
     floor = std::max(floor, files.base_of(segments.back() - 1));
   }
   return floor;

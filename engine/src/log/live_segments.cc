@@ -1,10 +1,12 @@
 #include "log/live_segments.h"
 
 #include <fcntl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 
+#include "base/planted.h"
 #include "format/segment_header.h"
 
 namespace tailrace {
@@ -76,20 +78,27 @@ Result<std::shared_ptr<LiveSegment>> prepare_segment(const LogFiles& files, std:
   const std::string beside = "." + name + ".new";
   const std::string path = files.segments.path_of(beside);
   const auto prepare = [&]() -> Result<std::shared_ptr<LiveSegment>> {
-    auto file = files.segments.open_file(beside, O_RDWR | O_CREAT | O_TRUNC, 0600);
+    auto file = files.segments.open_file(beside, O_RDWR | O_CREAT | O_TRUNC,
+                                         planted(Mistake::mode_published_too_early) ? 0640 : 0600);
     if (!file) return fail(file.error());
     // Reserved before a page is mapped for writing: a store must never find the disk full.
-    const int error =
-        ::posix_fallocate(file->get(), 0, static_cast<off_t>(files.meta.segment_size_bytes));
+    const auto size = static_cast<off_t>(files.meta.segment_size_bytes);
+    const int error = planted(Mistake::blocks_not_reserved)
+                          ? ::ftruncate(file->get(), size)
+                          : ::posix_fallocate(file->get(), 0, size);
     if (error != 0) return fail(sys_error("cannot reserve room for the next segment", path, error));
     std::array<std::byte, kSegmentHeaderBytes> page{};
     write_partial_header(page.data(), files.meta, number);
     if (auto done = write_all(file->get(), page.data(), page.size(), 0, path); !done) {
       return fail(done.error());
     }
-    if (auto done = sync_file(file->get(), path); !done) return fail(done.error());
+    if (!planted(Mistake::segment_not_synced)) {
+      if (auto done = sync_file(file->get(), path); !done) return fail(done.error());
+    }
     if (auto done = files.segments.rename(beside, name); !done) return fail(done.error());
-    if (auto done = files.segments.sync(); !done) return fail(done.error());
+    if (!planted(Mistake::skip_directory_fsync)) {
+      if (auto done = files.segments.sync(); !done) return fail(done.error());
+    }
     return open_live_segment(files, number);
   };
   auto segment = prepare();

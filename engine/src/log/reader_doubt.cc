@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "base/planted.h"
 #include "log/reader_impl.h"
 
 namespace tailrace {
@@ -26,8 +27,9 @@ Reader::Impl::Then Reader::Impl::doubt(FrameState state, Position bad_position,
     error_->path(files_.root.path()).sequence(expected_.sequence).next("seek to its start");
     return Then::gone;
   }
+  if (planted(Mistake::crc_failure_is_end) && state == FrameState::bad_crc) return Then::end;
   if (must_be_valid()) {
-    if (valid_now()) return Then::retry;
+    if (valid_now() && !planted(Mistake::no_second_look)) return Then::retry;
     if (control_.generation() != generation_) return Then::end;
     if (files_.root.removed()) return Then::closed;
     return corrupt(state, bad_position, bad_sequence);

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 
+#include "base/planted.h"
+
 namespace tailrace {
 namespace {
 
@@ -35,7 +37,7 @@ Result<std::string> save_tail(const LogFiles& files, const Judgement& judged, Ep
     const std::string name = fmt::format("{:020}-epoch-{}.tail",
                                          files.base_of(piece.segment_number) + piece.from, epoch);
     if (first.empty()) first = fmt::format("{}/{}", file_name::kSalvage, name);
-    if (salvage->exists(name)) continue;
+    if (salvage->exists(name) && !planted(Mistake::salvage_overwritten)) continue;
     auto segment = SegmentFile::open(files, piece.segment_number);
     if (!segment) return fail(segment.error());
     if (auto done = write_file(*salvage, name, segment->mapping.data() + piece.from,
@@ -44,6 +46,7 @@ Result<std::string> save_tail(const LogFiles& files, const Judgement& judged, Ep
       return fail(done.error());
     }
   }
+  if (planted(Mistake::salvage_not_synced)) return first;
   if (auto done = salvage->sync(); !done) return fail(done.error());
   return first;
 }
@@ -83,7 +86,7 @@ Result<void> settle_segment(const LogFiles& files, std::uint64_t number, const J
   const Position base = files.base_of(number);
   const std::uint64_t end = std::min(judged.end.position - base, files.meta.segment_size_bytes);
   for (const TailPiece& piece : judged.tail) {
-    if (piece.segment_number != number) continue;
+    if (piece.segment_number != number || planted(Mistake::no_zeroing_after_torn_tail)) continue;
     if (auto done = zero_range(file->get(), piece.from, piece.to, path); !done) return done;
   }
   auto size = file_size(file->get(), path);
@@ -93,9 +96,10 @@ Result<void> settle_segment(const LogFiles& files, std::uint64_t number, const J
     return fail(sys_error("cannot lengthen the last segment", path, errno));
   }
   const std::uint64_t from = judged.floor > base ? align_down(judged.floor - base, 4096) : 0;
-  if (from < end) {
+  if (from < end && !planted(Mistake::cached_pages_trusted)) {
     if (auto done = rewrite_range(file->get(), from, end, path); !done) return done;
   }
+  if (planted(Mistake::settled_segment_not_synced)) return {};
   return sync_file(file->get(), path);
 }
 
@@ -103,11 +107,12 @@ Result<void> remove_later(const LogFiles& files, std::uint64_t first_to_remove) 
   auto segments = files.list_segments();
   if (!segments) return fail(segments.error());
   for (auto number = segments->rbegin(); number != segments->rend(); ++number) {
-    if (*number < first_to_remove) break;
+    if (*number < first_to_remove || planted(Mistake::later_segments_kept)) break;
     for (const std::string& name : {files.index_name(*number), files.segment_name(*number)}) {
       if (auto done = files.segments.remove(name); !done) return done;
     }
   }
+  if (planted(Mistake::removal_not_synced)) return {};
   return files.segments.sync();
 }
 
@@ -122,6 +127,7 @@ Result<Recovered> recover(const LogFiles& files, const ControlFile& control) {
   Recovered recovered;
   recovered.end = judged->end;
   recovered.last_epoch = std::max(judged->end.epoch, view.writer().epoch);
+  if (planted(Mistake::epoch_of_control_ignored)) recovered.last_epoch = judged->end.epoch;
   recovered.marks = std::move(judged->marks);
   Recovery& report = recovered.report;
   report.end = judged->end.position;
@@ -132,7 +138,7 @@ Result<Recovered> recover(const LogFiles& files, const ControlFile& control) {
     report.lost_committed_bytes = view.committed() - report.end;
   }
 
-  view.set_generation(view.generation() | 1);
+  if (!planted(Mistake::generation_made_odd_too_late)) view.set_generation(view.generation() | 1);
   if (!judged->tail.empty()) {
     auto saved = save_tail(files, *judged, recovered.last_epoch + 1);
     if (!saved) return fail(saved.error());
@@ -151,6 +157,7 @@ Result<Recovered> recover(const LogFiles& files, const ControlFile& control) {
       return fail(done.error());
     }
   }
+  if (planted(Mistake::generation_made_odd_too_late)) view.set_generation(view.generation() | 1);
   return recovered;
 }
 

@@ -6,6 +6,7 @@
 
 #include <cassert>
 
+#include "base/planted.h"
 #include "file/process.h"
 #include "file/wake_socket.h"
 #include "log/appender.h"
@@ -27,7 +28,7 @@ Result<Fd> take_lock(const LogFiles& files, std::chrono::milliseconds timeout) {
   if (!lock) return fail(lock.error());
   auto won = lock_file(lock->get(), timeout.count(), path);
   if (!won) return fail(won.error());
-  if (*won) return std::move(*lock);
+  if (*won || planted(Mistake::lock_not_taken)) return std::move(*lock);
   Error error(errc::locked, "another process writes this log");
   error.path(files.root.path()).next("stop that process, or append through it");
   error.pid(lock_holder(lock->get()));
@@ -61,7 +62,7 @@ class Writer::Impl : public ForkGuard {
     appender_.stop(Stop::forked);
     // The lock belongs to the open file, which parent and child share: let the parent's death free
     // it.
-    lock_.reset();
+    if (!planted(Mistake::forked_child_keeps_lock)) lock_.reset();
   }
   [[nodiscard]] bool is_forked() const noexcept { return appender_.stopped() == Stop::forked; }
 
@@ -156,7 +157,8 @@ Result<void> Writer::Impl::sync(Position target, std::chrono::nanoseconds timeou
 Result<void> Writer::Impl::close() {
   if (appender_.stopped() == Stop::closed || is_forked()) return {};
   appender_.abort_claim();
-  auto synced = helper_ ? sync(appender_.end(), std::chrono::nanoseconds::max()) : Result<void>{};
+  const bool syncs = helper_ && !planted(Mistake::close_without_sync);
+  auto synced = syncs ? sync(appender_.end(), std::chrono::nanoseconds::max()) : Result<void>{};
   appender_.stop(Stop::closed);
   if (helper_) helper_->stop();
   preparer_.stop();
