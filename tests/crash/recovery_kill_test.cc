@@ -75,6 +75,19 @@ class NastyTail {
 
   [[nodiscard]] const TempLog& log() const { return log_; }
 
+  /// A recovery died there: whoever compares the generation sees that something was changed.
+  void expect_warned(const std::filesystem::path& path) const {
+    const std::string now = file_bytes(path / "segments" / "00000000000000000000.seg");
+    const std::string was = file_bytes(log_.segment(0));
+    constexpr auto kGeneration = offsetof(Control, generation);
+    if (now == was &&
+        std::filesystem::exists(path / "segments" / log_.segment(kSegment).filename())) {
+      return;
+    }
+    EXPECT_NE(peek<std::uint64_t>(path / "control", kGeneration),
+              peek<std::uint64_t>(log_.path() / "control", kGeneration));
+  }
+
   /// The log at `path` has been recovered by at least one whole recovery, and closed.
   void expect_recovered(const std::filesystem::path& path, const Recovery& report) const {
     EXPECT_GE(report.end, end_);
@@ -180,6 +193,7 @@ TEST_P(RecoveryKill, AtAnySystemCallGivesTheSameResult) {
     if (finished == -1) GTEST_SKIP() << "ptrace is not allowed here";
     ASSERT_NE(finished, 2) << "opening failed when traced";
     ASSERT_NE(must(verify(trial)).verdict, Verdict::corrupt) << "killed at stop " << stop;
+    nasty.expect_warned(trial);
     const Recovery report = open_and_close(trial);
     nasty.expect_recovered(trial, report);
     if (HasFailure()) FAIL() << "killed at stop " << stop;

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <cstring>
+#include <fstream>
 #include <random>
 #include <thread>
 
@@ -149,6 +150,22 @@ TEST(Log, AClaimIsWrittenInPlaceShortenedOrGivenBack) {
   EXPECT_EQ(all[1].payload, "\xff");
   EXPECT_EQ(all[2], (Copied{3, 9, "end", {"k"}}));
   EXPECT_EQ(all[3].payload, "after");
+}
+
+TEST(Log, NothingOfAClaimStaysBehindTheEnd) {
+  // What stands there is taken for a size by readers, and for a torn tail after a crash.
+  const TempLog log;
+  Writer writer = log.writer();
+  for (const bool keep : {true, false}) {
+    auto claim = must(writer.claim(5000));
+    std::memset(claim.payload().data(), 0xff, claim.payload().size());
+    if (keep) must(claim.commit(100));
+    if (!keep) claim.abort();
+    std::ifstream file(log.segment(0), std::ios::binary);
+    const std::string bytes(std::istreambuf_iterator<char>(file), {});
+    const auto rest = std::string_view(bytes).substr(writer.committed());
+    EXPECT_EQ(rest.find_first_not_of('\0'), rest.npos) << (keep ? "shortened" : "given back");
+  }
 }
 
 TEST(Log, KeysThatCannotBeAreRefused) {

@@ -134,5 +134,27 @@ TEST_F(Process, AChildThatLivesOnKeepsNoLock) {
   ::waitpid(child, &status, 0);
 }
 
+TEST_F(Process, AChildThatOutlivesAKilledWriterKeepsNoLock) {
+  // The lock belongs to the open file, which both had: only the child can let go of its part.
+  const TempLog log;
+  const SharedWithChildren<std::atomic<pid_t>> child;
+  ASSERT_TRUE(killed_after([&] {
+    Writer writer = log.writer();
+    const pid_t born = fork_child();
+    if (born == 0) {
+      ::alarm(20);
+      *child = ::getpid();
+      for (;;) ::pause();
+    }
+    while (*child == 0) ::usleep(100);
+    die();
+  }));
+  WriterOptions options;
+  options.lock_timeout = std::chrono::seconds(5);
+  auto next = Writer::open(log.path(), options);
+  EXPECT_TRUE(next) << next.error().message();
+  ::kill(*child, SIGKILL);
+}
+
 }  // namespace
 }  // namespace tailrace::test

@@ -2,6 +2,8 @@
 
 #include <cstdint>
 
+#include "base/planted.h"
+
 namespace tailrace {
 
 /// Deliberate mistakes, to see that the tests notice them. tests/planted/run.py builds the one
@@ -17,10 +19,13 @@ namespace tailrace {
   X(time_may_fall, "a record takes its time as it is, though the one before was later")          \
   X(claim_not_zeroed_on_abort, "bytes of a claim given back stay behind the end")                \
   X(unfinished_claim_tail_not_zeroed, "what was claimed and not used stays behind the end")      \
-  /* Validity */                                                                                 \
+  X(drop_the_epoch, "opening for writing begins no new epoch")                                   \
+  /* What is valid */                                                                            \
   X(epoch_not_compared, "a record of any epoch is valid")                                        \
   X(crc_without_position, "a frame's checksum does not cover its position")                      \
+  X(header_trusted_without_crc, "a segment header with the magic is right")                      \
   X(keep_half_a_batch, "the whole frames of an unfinished batch count as records")               \
+  X(links_not_checked, "a segment need not follow its predecessor")                              \
   /* Committing */                                                                               \
   X(acknowledge_before_write, "a commit is durable as soon as its write is handed over")         \
   X(acknowledge_out_of_order, "an entry is durable though the one before it is not")             \
@@ -34,14 +39,45 @@ namespace tailrace {
   X(prove_during_large_commit, "an empty entry speaks of a large commit that is half synced")    \
   X(go_on_after_failure, "a writer whose disk failed goes on acknowledging")                     \
   X(retry_failed_sync, "a failed fsync of a segment is tried again, and believed")               \
-  /* Recovering */                                                                               \
+  /* Damage or the end */                                                                        \
+  X(damage_is_a_torn_tail, "damage below the floor is cut like a torn tail")                     \
+  X(segment_file_is_no_witness, "segment n + 2 does not say that n had been durable")            \
+  X(another_boot_trusted, "control counts as written in this boot")                              \
+  X(crc_failure_is_end, "a reader takes a wrong checksum for the end")                           \
+  X(no_second_look, "a reader does not look again before it says corrupt")                       \
+  /* Recovery */                                                                                 \
+  X(no_zeroing_after_torn_tail, "a tail that was cut stays in the segment")                      \
+  X(later_segments_kept, "segments behind the end stay")                                         \
+  X(removal_not_synced, "the directory is not synced after segments were removed")               \
+  X(settled_segment_not_synced, "a recovered segment is not synced")                             \
+  X(salvage_overwritten, "a recovery done again saves what is left of the tail over it")         \
+  X(salvage_not_synced, "a tail is zeroed before its copy's name is durable")                    \
+  X(epoch_of_control_ignored, "an epoch that was announced and left no frame comes again")       \
+  X(generation_made_odd_too_late, "readers are warned of a recovery when it is done")            \
   X(lock_only_writer_lock, "a dead writer's last write to the journal is not waited for")        \
   X(keep_the_nonce, "a new epoch's journal goes on with the old nonce")                          \
   X(chain_not_checked, "an entry need not carry its predecessor's checksum")                     \
   X(evidence_ignored, "a damaged entry is a torn end though a later one proves it acknowledged") \
   X(acknowledged_ignored, "the journal may end before what control calls acknowledged")          \
   X(overlay_ignored, "what is only in the journal is not looked at")                             \
-  X(trust_cached_pages, "what the page cache holds is not written again")
+  X(trust_cached_pages, "what the page cache holds is not written again")                        \
+  /* Files */                                                                                    \
+  X(lock_not_taken, "a writer does not mind that another one holds the lock")                    \
+  X(forked_child_keeps_lock, "the lock outlives the writer in a forked child")                   \
+  X(close_without_sync, "close does not wait until all is durable")                              \
+  X(blocks_not_reserved, "a segment is made as a hole")                                          \
+  X(segment_not_synced, "a prepared segment is renamed before it is synced")                     \
+  X(skip_directory_fsync, "a prepared segment's name is not synced")                             \
+  X(segment_made_too_early, "segment n + 2 is made before n is durable")                         \
+  X(mode_published_too_early, "the group may read a segment that is not begun")                  \
+  /* Readers and waking */                                                                       \
+  X(no_generation_check, "a record is delivered though a recovery began meanwhile")              \
+  X(reader_skips_batch_check, "a batch is delivered without a look at its end")                  \
+  X(durable_reader_reads_committed, "a durable reader goes on to what is only committed")        \
+  X(no_wake_on_publish, "an append wakes nobody")                                                \
+  X(no_last_look, "a reader goes to sleep without a last look for news")                         \
+  X(no_bump_in_helper, "arming does not change the word that readers sleep on")                  \
+  X(no_membarrier, "arming puts no barrier into the appender's thread")
 
 enum class Mistake : std::uint8_t {
   none,

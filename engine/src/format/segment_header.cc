@@ -4,6 +4,7 @@
 
 #include "base/bytes.h"
 #include "base/crc32c.h"
+#include "base/planted.h"
 
 namespace tailrace {
 namespace {
@@ -57,7 +58,7 @@ std::optional<SegmentHeader> read_header(const std::byte* page, const LogMeta& m
       header.segment_number == segment_number &&
       header.first_position == segment_number * meta.segment_size_bytes + kSegmentHeaderBytes &&
       header.first_sequence == header.previous_last_sequence + 1 &&
-      header.crc == header_crc(page, meta.salt);
+      (header.crc == header_crc(page, meta.salt) || planted(Mistake::header_trusted_without_crc));
   if (!right) return {};
   return header;
 }

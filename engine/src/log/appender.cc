@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cassert>
 
+#include "base/planted.h"
 #include "format/segment_header.h"
 
 namespace tailrace {
@@ -63,6 +64,7 @@ Result<std::byte*> Appender::begin_header(std::uint64_t number, const Cursor& en
 }
 
 Result<void> Appender::append_epoch_start(Epoch epoch) {
+  if (planted(Mistake::drop_the_epoch)) return {};
   constexpr std::uint64_t kSpan = frame_span(kEpochFrameSize);
   if (!ready_for(kSpan)) {
     if (auto error = boundary(kSpan)) return fail(*error);

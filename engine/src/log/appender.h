@@ -135,7 +135,7 @@ inline void Appender::publish(Position end) noexcept {
   published_.store(end, std::memory_order_release);
   // SYNC park: no fence here. Whoever sets `armed` puts a barrier into this thread (membarrier) and
   // looks after it, so that one of the two sees the other.
-  if (control_.armed()) [[unlikely]]
+  if (control_.armed() && !planted(Mistake::no_wake_on_publish)) [[unlikely]]
     wake_sleeper(control_);
 }
 

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <ctime>
 
+#include "base/planted.h"
 #include "file/futex.h"
 #include "file/thread.h"
 #include "file/wake_socket.h"
@@ -120,8 +121,8 @@ void Helper::arm() {
   // the barrier either the appender's next publish sees `armed`, or its publish came before the
   // barrier, and the reader that is woken now will see it.
   control_.set_armed(true);
-  barrier_all_threads();
-  control_.bump_wake_word();
+  if (!planted(Mistake::no_membarrier)) barrier_all_threads();
+  if (!planted(Mistake::no_bump_in_helper)) control_.bump_wake_word();
   futex_wake(control_.wake_word(), 1);
 }
 

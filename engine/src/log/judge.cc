@@ -28,6 +28,7 @@ class Judge {
     result_.synced_to = std::max(retained_, evidence_.synced_to);
     if (auto walked = walk(from); !walked) return fail(walked.error());
     result_.corrupt = result_.corrupt || result_.end.position < result_.durable;
+    if (planted(Mistake::damage_is_a_torn_tail)) result_.corrupt = false;
     if (result_.file.empty()) {
       const std::uint64_t number = files_.segment_of(result_.bad_position);
       result_.file = files_.segment_path(number);
@@ -135,7 +136,7 @@ class Judge {
       if (segment.begun()) result_.why = FrameState::bad_crc;
       return false;
     }
-    if (!first && !links(*segment.header, result_.end)) {
+    if (!first && !links(*segment.header, result_.end) && !planted(Mistake::links_not_checked)) {
       result_.detail = "the segment does not follow its predecessor";
       result_.why = FrameState::bad_sequence;
       return false;
@@ -178,7 +179,7 @@ class Judge {
 Position durable_floor(const LogFiles& files, Position durable,
                        const std::vector<std::uint64_t>& segments) noexcept {
   Position floor = durable;
-  if (!segments.empty() && segments.back() >= 1) {
+  if (!segments.empty() && segments.back() >= 1 && !planted(Mistake::segment_file_is_no_witness)) {
     floor = std::max(floor, files.base_of(segments.back() - 1));
   }
   return floor;

@@ -1,12 +1,14 @@
 #include "log/live_segments.h"
 
 #include <fcntl.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <functional>
 #include <iterator>
 
+#include "base/planted.h"
 #include "format/segment_header.h"
 
 namespace tailrace {
@@ -69,10 +71,14 @@ Result<std::shared_ptr<LiveSegment>> prepare_segment(const LogFiles& files, std:
   const std::string beside = "." + name + ".new";
   const std::string path = files.segments.path_of(beside);
   const auto prepare = [&]() -> Result<std::shared_ptr<LiveSegment>> {
-    auto file = files.segments.open_file(beside, O_RDWR | O_CREAT | O_TRUNC, 0600);
+    auto file = files.segments.open_file(beside, O_RDWR | O_CREAT | O_TRUNC,
+                                         planted(Mistake::mode_published_too_early) ? 0640 : 0600);
     if (!file) return fail(file.error());
     // Reserved before a page is mapped for writing: a store must never find the disk full.
-    if (auto done = reserve(file->get(), files.meta.segment_size_bytes, path); !done) {
+    if (planted(Mistake::blocks_not_reserved)) {
+      static_cast<void>(
+          !::ftruncate(file->get(), static_cast<off_t>(files.meta.segment_size_bytes)));
+    } else if (auto done = reserve(file->get(), files.meta.segment_size_bytes, path); !done) {
       return fail(done.error());
     }
     std::array<std::byte, kSegmentHeaderBytes> page{};
@@ -80,9 +86,13 @@ Result<std::shared_ptr<LiveSegment>> prepare_segment(const LogFiles& files, std:
     if (auto done = write_all(file->get(), page.data(), page.size(), 0, path); !done) {
       return fail(done.error());
     }
-    if (auto done = sync_file(file->get(), path); !done) return fail(done.error());
+    if (!planted(Mistake::segment_not_synced)) {
+      if (auto done = sync_file(file->get(), path); !done) return fail(done.error());
+    }
     if (auto done = files.segments.rename(beside, name); !done) return fail(done.error());
-    if (auto done = files.segments.sync(); !done) return fail(done.error());
+    if (!planted(Mistake::skip_directory_fsync)) {
+      if (auto done = files.segments.sync(); !done) return fail(done.error());
+    }
     return open_live_segment(files, number);
   };
   auto segment = prepare();

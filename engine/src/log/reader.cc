@@ -2,6 +2,7 @@
 
 #include <cerrno>
 
+#include "base/planted.h"
 #include "log/reader_impl.h"
 
 namespace tailrace {
@@ -41,13 +42,15 @@ Outcome Reader::Impl::next(RecordView& out) {
                                          position_ >= crc_from_);
       if (look.state != FrameState::valid) [[unlikely]] {
         then = doubt(look.state, position_, expected_.sequence);
-      } else if (look.goes_on() && position_ >= trusted_) {
+      } else if (look.goes_on() && position_ >= trusted_ &&
+                 !planted(Mistake::reader_skips_batch_check)) {
         then = check_batch();
       } else {
         // SYNC generation: the bytes were read before this; if a recovery had begun to change them
         // meanwhile, the generation is another by now.
         std::atomic_thread_fence(std::memory_order_acquire);
-        if (control_.generation_relaxed() != generation_) [[unlikely]] {
+        if (control_.generation_relaxed() != generation_ && !planted(Mistake::no_generation_check))
+            [[unlikely]] {
           limit_ = position_;
           continue;
         }
@@ -105,7 +108,7 @@ Reader::Impl::Then Reader::Impl::extend_limit() {
   if (position_ >= readable_end_) {
     return doubt(FrameState::bad_size, position_, expected_.sequence);  // the file is cut off here
   }
-  if (options_.follow == Follow::durable) {
+  if (options_.follow == Follow::durable && !planted(Mistake::durable_reader_reads_committed)) {
     const Position durable = control_file_.of_this_boot() ? control_.durable() : 0;
     if (durable <= position_) return Then::end;
     if (control_file_.live()) trusted_ = std::max(trusted_, durable);

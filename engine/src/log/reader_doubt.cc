@@ -1,5 +1,6 @@
 #include <fmt/format.h>
 
+#include "base/planted.h"
 #include "log/reader_impl.h"
 
 namespace tailrace {
@@ -26,9 +27,10 @@ Reader::Impl::Then Reader::Impl::doubt(FrameState state, Position bad_position,
     error_->path(files_.root.path()).sequence(expected_.sequence).next("seek to its start");
     return Then::gone;
   }
+  if (planted(Mistake::crc_failure_is_end) && state == FrameState::bad_crc) return Then::end;
   if (must_be_valid()) {
     const auto valid = valid_now();
-    if (valid && *valid) return Then::retry;
+    if (valid && *valid && !planted(Mistake::no_second_look)) return Then::retry;
     if (!valid) return Then::end;  // it cannot be looked at: no descriptor, no memory, a sick disk
     if (control_.generation() != generation_) return Then::end;
     if (files_.root.removed()) return Then::closed;

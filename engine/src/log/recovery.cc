@@ -13,7 +13,8 @@
 namespace tailrace {
 namespace {
 
-constexpr std::size_t kChunkBytes = std::size_t{2} << 20;
+constexpr std::size_t kChunkBytes = std::size_t{4} << 20;
+constexpr std::uint64_t kPageBytes = 4096;
 
 Error corrupt_error(const LogFiles& files, const Judgement& judged) {
   Error error(errc::corrupt, "durable data is damaged: " + judged.detail);
@@ -54,51 +55,87 @@ Result<Fd> remake_segment(const LogFiles& files, const SegmentFile& image) {
   return file;
 }
 
-/// Writes [from, to) of a segment again: what the journal holds of it as it stands there, the rest
-/// from what was read. Never the journal's part from the page cache, which may have lost it since.
-Result<void> write_again(const LogFiles& files, const Fd& file, std::uint64_t number,
-                         std::uint64_t from, std::uint64_t to, const JournalScan& journal) {
-  const std::string path = files.segments.path_of(files.segment_name(number));
-  std::vector<std::byte> chunk(std::min<std::uint64_t>(kChunkBytes, to - from));
-  std::optional<SegmentFile> image;
-  while (from < to) {
-    const std::uint64_t size = std::min<std::uint64_t>(chunk.size(), to - from);
-    std::uint64_t covered = 0;
+/// Writes past the page cache where that goes.
+Result<void> write_direct(const Fd& file, const std::byte* data, std::size_t size_bytes,
+                          std::uint64_t offset, const std::string& path) {
+  auto done = write_all(file.get(), data, size_bytes, offset, path);
+  if (done || done.error().os_error() != EINVAL) return done;
+  ::fcntl(file.get(), F_SETFL, ::fcntl(file.get(), F_GETFL) & ~O_DIRECT);
+  return write_all(file.get(), data, size_bytes, offset, path);
+}
+
+/// Writes the pages of [from, to) of a segment again: what the journal holds of it as it stands
+/// there, the rest from what was read, zeros behind `to`. Past the page cache: a page whose
+/// write-back has failed once may be called written by the next fsync although the disk never got
+/// it (seen on ext4, where the blocks had only been reserved).
+Result<void> write_again(const LogFiles& files, std::uint64_t number, std::uint64_t from,
+                         std::uint64_t to, const JournalScan& journal) {
+  const std::string name = files.segment_name(number);
+  const std::string path = files.segments.path_of(name);
+  auto file = files.open_owned(files.segments, name, O_RDWR | O_DIRECT);
+  if (!file && file.error().os_error() == EINVAL) {
+    file = files.open_owned(files.segments, name, O_RDWR);
+  }
+  if (!file) return fail(file.error());
+  from = align_down(from, kPageBytes);
+  auto chunk = make_blocks(kChunkBytes);
+  if (!chunk) return fail(chunk.error());
+  std::optional<SegmentFile> read;
+  for (; from < to; from += kChunkBytes) {
+    const std::uint64_t size =
+        std::min<std::uint64_t>(kChunkBytes, align_up(to, kPageBytes) - from);
     const auto lay_pieces = [&] {
-      covered = 0;
+      std::uint64_t covered = 0;
       journal.for_each_piece(
           files.base_of(number) + from, size,
           [&](std::uint64_t offset, const std::byte* bytes, std::uint64_t count) {
-            std::memcpy(chunk.data() + offset, bytes, count);
+            std::memcpy(chunk->data() + offset, bytes, count);
             covered += count;
           });
+      return covered;
     };
-    lay_pieces();
-    if (covered < size) {
-      if (!image) {
-        auto opened = open_overlaid(files, number, &journal);
+    if (lay_pieces() < size) {
+      if (!read) {
+        auto opened = SegmentFile::open(files, number);
         if (!opened) return fail(opened.error());
-        image = std::move(*opened);
+        read = std::move(*opened);
       }
-      std::memcpy(chunk.data(), image->mapping.data() + from, size);
+      std::memcpy(chunk->data(), read->mapping.data() + from, size);
       lay_pieces();
     }
-    if (auto done = write_all(file.get(), chunk.data(), size, from, path); !done) return done;
-    // The disk begins while the next part is copied. Only a hint: the fsync tells of errors.
-    ::sync_file_range(file.get(), static_cast<off64_t>(from), static_cast<off64_t>(size),
-                      SYNC_FILE_RANGE_WRITE);
-    from += size;
+    if (from + size > to) std::memset(chunk->data() + (to - from), 0, from + size - to);
+    if (auto done = write_direct(*file, chunk->data(), size, from, path); !done) return done;
   }
   return {};
 }
 
-/// Steps 4 and 6 for one segment: everything from synced_to to the end again, from the journal and
-/// from what was read; zeros behind; fsync. What the page cache holds is no evidence that the disk
-/// has it (an earlier fsync may have failed), so it is written again.
+/// Nothing but zeros from the page behind `end` on, and no page of an earlier writer's in the
+/// cache.
+Result<void> zero_behind(int fd, std::uint64_t end, std::uint64_t size_bytes, std::uint64_t number,
+                         const Judgement& judged, const std::string& path) {
+  if (planted(Mistake::no_zeroing_after_torn_tail)) return {};
+  const std::uint64_t from = align_up(end, kPageBytes);
+  if (from >= size_bytes) return {};
+  if (::fallocate(fd, FALLOC_FL_ZERO_RANGE, static_cast<off_t>(from),
+                  static_cast<off_t>(size_bytes - from)) == 0) {
+    return {};
+  }
+  // Not on every file system, and it may need room.
+  for (const TailPiece& piece : judged.tail) {
+    if (piece.segment_number != number) continue;
+    if (auto done = zero_range(fd, piece.from, piece.to, path); !done) return done;
+  }
+  return {};
+}
+
+/// Step 5 for one segment: everything from synced_to to the end again, from the journal and from
+/// what was read; zeros behind; fsync. What the page cache holds is no evidence that the disk has
+/// it, since an earlier fsync may have failed.
 Result<void> settle_segment(const LogFiles& files, std::uint64_t number, const Judgement& judged,
                             const JournalScan& journal) {
   const std::string name = files.segment_name(number);
   const std::string path = files.segments.path_of(name);
+  const std::uint64_t segment_size = files.meta.segment_size_bytes;
   auto file = files.open_owned(files.segments, name, O_RDWR);
   if (!file && file.error().code() == errc::not_found) {
     auto image = open_overlaid(files, number, &journal);
@@ -106,24 +143,25 @@ Result<void> settle_segment(const LogFiles& files, std::uint64_t number, const J
     file = remake_segment(files, *image);
   }
   if (!file) return fail(file.error());
-  const Position base = files.base_of(number);
-  const std::uint64_t end = std::min(judged.end.position - base, files.meta.segment_size_bytes);
-  for (const TailPiece& piece : judged.tail) {
-    if (piece.segment_number != number) continue;
-    if (auto done = zero_range(file->get(), piece.from, piece.to, path); !done) return done;
-  }
   auto size = file_size(file->get(), path);
   if (!size) return fail(size.error());
-  if (*size < files.meta.segment_size_bytes) {
-    auto done = reserve(file->get(), files.meta.segment_size_bytes, path);
-    if (!done) return done;
+  if (*size < segment_size) {
+    if (auto done = reserve(file->get(), segment_size, path); !done) return done;
   }
+  const Position base = files.base_of(number);
+  const std::uint64_t end = std::min(judged.end.position - base, segment_size);
   const std::uint64_t from = judged.synced_to > base ? judged.synced_to - base : 0;
-  if (from < end && !planted(Mistake::trust_cached_pages)) {
-    if (auto done = write_again(files, *file, number, from, end, journal); !done) return done;
+  if (!planted(Mistake::trust_cached_pages)) {
+    if (auto done = write_again(files, number, std::min(from, end), end, journal); !done) {
+      return done;
+    }
+  }
+  if (auto done = zero_behind(file->get(), end, segment_size, number, judged, path); !done) {
+    return done;
   }
   // It is begun, so the group may read it: a power cut may have undone that, or the file is new.
   if (::fchmod(file->get(), 0640) != 0) return fail(sys_error("cannot set the mode", path, errno));
+  if (planted(Mistake::settled_segment_not_synced)) return {};
   return sync_file(file->get(), path);
 }
 
@@ -131,11 +169,12 @@ Result<void> remove_later(const LogFiles& files, std::uint64_t first_to_remove) 
   auto segments = files.list_segments();
   if (!segments) return fail(segments.error());
   for (auto number = segments->rbegin(); number != segments->rend(); ++number) {
-    if (*number < first_to_remove) break;
+    if (*number < first_to_remove || planted(Mistake::later_segments_kept)) break;
     for (const std::string& name : {files.index_name(*number), files.segment_name(*number)}) {
       if (auto done = files.segments.remove(name); !done) return done;
     }
   }
+  if (planted(Mistake::removal_not_synced)) return {};
   return files.segments.sync();
 }
 
@@ -160,7 +199,7 @@ Result<std::string> save_tail(const LogFiles& files, const Judgement& judged, Ep
     const std::string name = fmt::format("{:020}-epoch-{}.tail",
                                          files.base_of(piece.segment_number) + piece.from, epoch);
     if (first.empty()) first = fmt::format("{}/{}", file_name::kSalvage, name);
-    if (salvage->exists(name)) continue;
+    if (salvage->exists(name) && !planted(Mistake::salvage_overwritten)) continue;
     auto segment = SegmentFile::open(files, piece.segment_number);
     if (!segment) return fail(segment.error());
     if (auto done = write_file(*salvage, name, segment->mapping.data() + piece.from,
@@ -169,6 +208,7 @@ Result<std::string> save_tail(const LogFiles& files, const Judgement& judged, Ep
       return fail(done.error());
     }
   }
+  if (planted(Mistake::salvage_not_synced)) return first;
   if (auto done = salvage->sync(); !done) return fail(done.error());
   return first;
 }
@@ -193,6 +233,7 @@ Result<Recovered> recover(const LogFiles& files, const ControlFile& control,
   Recovered recovered;
   recovered.end = judged->end;
   recovered.last_epoch = std::max({judged->end.epoch, view.writer().epoch, scan->anchor.epoch});
+  if (planted(Mistake::epoch_of_control_ignored)) recovered.last_epoch = judged->end.epoch;
   recovered.anchor = scan->anchor;
   recovered.anchor_block = scan->anchor_block;
   recovered.marks = std::move(judged->marks);
@@ -205,7 +246,7 @@ Result<Recovered> recover(const LogFiles& files, const ControlFile& control,
     report.lost_committed_bytes = view.committed() - report.end;
   }
 
-  view.set_generation(view.generation() | 1);
+  if (!planted(Mistake::generation_made_odd_too_late)) view.set_generation(view.generation() | 1);
   if (!judged->tail.empty()) {
     auto saved = save_tail(files, *judged, recovered.last_epoch + 1);
     if (!saved) return fail(saved.error());
@@ -218,6 +259,7 @@ Result<Recovered> recover(const LogFiles& files, const ControlFile& control,
     return fail(done.error());
   }
   if (auto done = settle(files, *judged, *scan); !done) return fail(done.error());
+  if (planted(Mistake::generation_made_odd_too_late)) view.set_generation(view.generation() | 1);
   return recovered;
 }
 

@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 
+#include "base/planted.h"
 #include "file/process.h"
 #include "file/wake_socket.h"
 #include "log/appender.h"
@@ -71,7 +72,7 @@ class Writer::Impl : public ForkGuard {
     appender_.stop(Stop::forked);
     // The lock belongs to the open file, which parent and child share: let the parent's death free
     // it.
-    lock_.reset();
+    if (!planted(Mistake::forked_child_keeps_lock)) lock_.reset();
     journal_file_.forget();
     committer_.forked();
   }
@@ -198,7 +199,8 @@ Result<int> Writer::Impl::commit_event_fd() {
 Result<void> Writer::Impl::close() {
   if (appender_.stopped() == Stop::closed || is_forked()) return {};
   appender_.abort_claim();
-  auto synced = helper_ ? sync(appender_.end(), std::chrono::nanoseconds::max()) : Result<void>{};
+  const bool syncs = helper_ && !planted(Mistake::close_without_sync);
+  auto synced = syncs ? sync(appender_.end(), std::chrono::nanoseconds::max()) : Result<void>{};
   appender_.stop(Stop::closed);
   if (helper_) helper_->stop();
   preparer_.stop();

@@ -1,0 +1,179 @@
+#!/usr/bin/env python3
+"""Plants every mistake of engine/src/base/planted.h, one at a time, and says which test notices.
+
+Builds build-planted (cmake -DTAILRACE_PLANTED=ON), sees that without a mistake all tests pass, then runs for each
+mistake the tests below that are known to catch it, and if none of them does, all there are.
+
+Exit: 0 every mistake is caught, 6 some are not (tests are missing), 1 no build or tests that fail without a mistake,
+2 wrong usage or a table that does not fit the engine.
+"""
+
+import argparse
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+
+SOURCE = pathlib.Path(__file__).resolve().parents[2]
+HEADER = SOURCE / "engine/src/base/planted.h"
+BUILD = SOURCE / "build-planted"
+TEST_SECONDS = 180  # a mistake may make a test hang, which counts as caught
+
+# Who is likely to catch it, the quickest first: names of ctest.
+CATCHERS = {
+    # Publishing
+    "publish_size_before_payload": ["race_publish_test"],
+    "publish_batch_first_to_last": ["race_publish_test"],
+    "time_may_fall": ["log_log_test"],
+    "claim_not_zeroed_on_abort": ["log_log_test"],
+    "unfinished_claim_tail_not_zeroed": ["log_log_test"],
+    "drop_the_epoch": ["log_log_test"],
+    # What is valid
+    "epoch_not_compared": ["format_frame_validity_test"],
+    "crc_without_position": ["format_frame_validity_test"],
+    "header_trusted_without_crc": ["format_segment_header_test"],
+    "keep_half_a_batch": ["recovery_tail_test"],
+    "links_not_checked": ["recovery_history_test"],
+    # Damage or the end
+    "damage_is_a_torn_tail": ["recovery_damage_test"],
+    "segment_file_is_no_witness": ["recovery_damage_test"],
+    "another_boot_trusted": ["recovery_tail_test"],
+    "crc_failure_is_end": ["recovery_damage_test"],
+    "no_second_look": ["race_follow_test"],
+    # Recovery
+    "no_zeroing_after_torn_tail": ["recovery_tail_test"],
+    "later_segments_kept": ["fault_order_test"],
+    "removal_not_synced": ["fault_order_test"],
+    "trust_cached_pages": ["fault_order_test"],
+    "settled_segment_not_synced": ["fault_order_test"],
+    "salvage_overwritten": ["recovery_history_test"],
+    "salvage_not_synced": ["fault_order_test"],
+    "epoch_of_control_ignored": ["recovery_epoch_test"],
+    "generation_made_odd_too_late": ["fault_order_test"],
+    # Files
+    "lock_not_taken": ["log_log_test"],
+    "forked_child_keeps_lock": ["race_process_test"],
+    "close_without_sync": ["recovery_damage_test"],
+    "blocks_not_reserved": ["fault_order_test"],
+    "segment_not_synced": ["fault_order_test"],
+    "skip_directory_fsync": ["fault_order_test"],
+    "segment_made_too_early": ["fault_order_test"],
+    "mode_published_too_early": ["fault_order_test"],
+    # Readers and waking
+    "no_generation_check": ["race_publish_test"],
+    "reader_skips_batch_check": ["recovery_tail_test"],
+    "durable_reader_reads_committed": ["log_log_test"],
+    "no_wake_on_publish": ["race_process_test", "race_wake_test"],
+    "no_last_look": ["race_arm_test"],
+    "no_bump_in_helper": ["race_wake_test"],
+    "no_membarrier": ["race_arm_test"],
+}
+
+
+def mistakes():
+    """Name -> what is wrong then, in the order of the header."""
+    text = re.sub(r"\\\n", "", HEADER.read_text())
+    return dict(re.findall(r'X\((\w+),\s*"((?:[^"\\]|\\.)*)"\)', text))
+
+
+def planted_nowhere(names):
+    code = "\n".join(path.read_text() for path in (SOURCE / "engine/src").rglob("*.[ch]*"))
+    return [name for name in names if not re.search(rf"\bMistake::{name}\b", code)]
+
+
+def build(jobs):
+    generator = [] if (BUILD / "CMakeCache.txt").exists() else ["-G", "Ninja"]
+    for command in (["cmake", "-S", SOURCE, "-B", BUILD, *generator, "-DTAILRACE_PLANTED=ON",
+                     "-DTAILRACE_BUILD_TESTS=ON", "-DTAILRACE_BUILD_BENCH=OFF"],
+                    ["cmake", "--build", BUILD, "--parallel", str(jobs)]):
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+        if done.returncode != 0:
+            sys.exit(f"{done.stdout[-4000:]}\ncannot build {BUILD}")
+
+
+def run_tests(mistake, names, jobs):
+    """Runs these tests (all, without names) under a mistake. Returns [(test, what failed in it)]."""
+    environment = dict(os.environ, TAILRACE_PLANT=mistake, GTEST_FAIL_FAST="1", GTEST_COLOR="no")
+    which = ["-R", f"^({'|'.join(names)})$"] if names else []
+    done = subprocess.run(["ctest", "--test-dir", BUILD, "--output-on-failure", "--no-tests=error", "--timeout",
+                           str(TEST_SECONDS), "--parallel", str(jobs), *which],
+                          env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          errors="replace", check=False)
+    failed = [(match[1], match[2]) for match in
+              re.finditer(r"^\s*\d+/\d+ Test +#\d+: (\S+) \.*\**(Failed|Timeout|Subprocess aborted|SEGFAULT|\w*Exception\S*|"
+                          r"SIGBUS|Bus error|Not Run)", done.stdout, re.M)]
+    if done.returncode != 0 and not failed:
+        sys.exit(f"{done.stdout[-4000:]}\nctest itself failed")
+    return [(test, first_case(done.stdout, test) or how.lower()) for test, how in failed]
+
+
+def first_case(output, test):
+    """The test case that failed first in a program."""
+    begin = output.find(f": {test} .")
+    end = re.search(r"^\s*\d+/\d+ Test +#", output[begin:], re.M)
+    part = output[begin:begin + end.start()] if end else output[begin:]
+    case = re.search(r"^\[  FAILED  \] (\w+(?:/\w+)*\.\w+(?:/\w+)*)|^(?:FAIL|ERROR): (\w+)", part, re.M)
+    running = re.findall(r"^\[ RUN      \] (\S+)", part, re.M)
+    return (case[1] or case[2]) if case else (f"{running[-1]} died" if running else None)
+
+
+def catch(mistake, jobs):
+    """The first (test, case) that fails under the mistake, or None."""
+    for test in CATCHERS.get(mistake, []):
+        if failed := run_tests(mistake, [test], 1):
+            return failed[0]
+    failed = run_tests(mistake, [], jobs)
+    return failed[0] if failed else None
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--list", action="store_true", help="print the mistakes and who is likely to catch them")
+    parser.add_argument("--only", metavar="NAME", action="append", default=[],
+                        help="this mistake (repeatable); beforehand only its own catchers must pass")
+    parser.add_argument("--quick", action="store_true",
+                        help="beforehand only the tests named as catchers must pass, not all")
+    parser.add_argument("--jobs", metavar="N", type=int, default=os.cpu_count(), help="build and test in parallel")
+    options = parser.parse_args()
+
+    known = mistakes()
+    for wrong, names in (("no such mistake", set(options.only) - set(known)),
+                         ("in CATCHERS, but no mistake", set(CATCHERS) - set(known)),
+                         ("planted nowhere in engine/src", planted_nowhere(known))):
+        if names:
+            print(f"{wrong}: {', '.join(sorted(names))}", file=sys.stderr)
+            return 2
+    if options.list:
+        for name, why in known.items():
+            print(f"{name:34} {why}\n{'':34} -> {', '.join(CATCHERS.get(name, ['all tests']))}")
+        return 0
+
+    chosen = [name for name in known if not options.only or name in options.only]
+    build(options.jobs)
+    begin = time.monotonic()
+    catchers = sorted({test for name in chosen for test in CATCHERS.get(name, [])})
+    few = options.quick or options.only
+    if failed := run_tests("", catchers if few else [], options.jobs):
+        print("fails without any mistake: " + ", ".join(" ".join(test) for test in failed), file=sys.stderr)
+        return 1
+    print(f"{'(none)':34} | {'nothing, as it must be':72} | {time.monotonic() - begin:7.1f}", flush=True)
+
+    uncaught = []
+    print(f"{'mistake':34} | {'caught by':72} | seconds", flush=True)
+    for name in chosen:
+        begin = time.monotonic()
+        caught = catch(name, options.jobs)
+        if not caught:
+            uncaught.append(name)
+        print(f"{name:34} | {' '.join(caught) if caught else 'NOTHING':72} | {time.monotonic() - begin:7.1f}", flush=True)
+    print(f"{len(chosen) - len(uncaught)} of {len(chosen)} mistakes are caught")
+    if uncaught:
+        print(f"tests are missing for: {', '.join(uncaught)}", file=sys.stderr)
+        return 6
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
