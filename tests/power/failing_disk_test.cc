@@ -13,7 +13,6 @@
 
 #include <algorithm>
 #include <array>
-#include <new>
 
 #include "common/loop_disk.h"
 #include "common/pattern.h"
@@ -144,7 +143,7 @@ class FailingDisk : public ::testing::TestWithParam<Heal> {
       const int fd = ::open(segments[i].c_str(), O_RDONLY | O_CLOEXEC);
       // A request with room for one extent behind it.
       alignas(fiemap) std::array<std::byte, sizeof(fiemap) + sizeof(fiemap_extent)> room{};
-      auto* const map = new (room.data()) fiemap{};
+      auto* const map = reinterpret_cast<fiemap*>(room.data());
       map->fm_length = kSmallSegment;
       map->fm_extent_count = 1;
       if (::ioctl(fd, FS_IOC_FIEMAP, map) == 0 && map->fm_mapped_extents == 1) {
