@@ -23,13 +23,13 @@ inline bool mount_privately() {
   return allowed;
 }
 
-/// An ext4 in a file behind a loop device. The file has no name any more: it goes with the device,
-/// which goes with the last mount and descriptor. Empty (!made()) where that cannot be had: why()
-/// says so.
+/// An ext4 in a file behind a loop device. The file has no name any more: it goes with its last
+/// descriptor. Empty (!made()) where that cannot be had: why() says so.
 class LoopDisk {
  public:
-  /// The image lies in `directory` and needs as much of its room as is ever written.
-  explicit LoopDisk(std::uint64_t size_bytes, const std::filesystem::path& directory) {
+  /// The image is sparse, and needs as much room in `directory` as is ever written. The file
+  /// system's own journal and tables lie at its beginning.
+  LoopDisk(std::uint64_t size_bytes, const std::filesystem::path& directory) {
     if (!mount_privately()) {
       why_ = "mounting takes root";
       return;
@@ -37,29 +37,38 @@ class LoopDisk {
     const auto image = directory / "image";
     write_bytes(image, "");
     std::filesystem::resize_file(image, size_bytes);
-    const std::string make = "mkfs.ext4 -q -F " + image.string() + " >/dev/null 2>&1";
-    if (std::system(make.c_str()) != 0) {
+    const std::string make =
+        "mkfs.ext4 -q -F -J size=4,location=2M " + image.string() + " >/dev/null 2>&1";
+    if (std::system(make.c_str()) == 0) {
+      backing_ = ::open(image.c_str(), O_RDWR | O_CLOEXEC);
+    } else {
       why_ = "mkfs.ext4 failed";
-      return;
     }
-    const int backing = ::open(image.c_str(), O_RDWR | O_CLOEXEC);
     std::filesystem::remove(image);
-    attach(backing);
-    ::close(backing);
+    if (made() && !mount()) {
+      why_ = "no loop device is to be had, or no ext4";
+      ::close(std::exchange(backing_, -1));
+    }
   }
   ~LoopDisk() {
     if (mounted_ && ::umount(path().c_str()) != 0) ::umount2(path().c_str(), MNT_DETACH);
-    if (device_ >= 0) ::close(device_);
+    if (backing_ >= 0) ::close(backing_);
   }
   LoopDisk(const LoopDisk&) = delete;
   LoopDisk& operator=(const LoopDisk&) = delete;
 
-  [[nodiscard]] bool made() const { return device_ >= 0; }
+  [[nodiscard]] bool made() const { return backing_ >= 0; }
   [[nodiscard]] const std::string& why() const { return why_; }
   [[nodiscard]] std::filesystem::path path() const { return dir_.path(); }
 
+  /// On a device of its own, which goes with the mount: nothing of an earlier one is in its cache.
   bool mount() {
+    const int device = attach();
+    if (device < 0) return false;
     mounted_ = ::mount(name_.c_str(), path().c_str(), "ext4", 0, nullptr) == 0;
+    const int error = errno;
+    ::close(device);
+    errno = error;
     return mounted_;
   }
 
@@ -75,6 +84,17 @@ class LoopDisk {
     return !mounted_;
   }
 
+  /// From this byte on the device fails every read and write (with EIO); 0: it is well again.
+  [[nodiscard]] bool fail_from(std::uint64_t offset) const {
+    const int device = ::open(name_.c_str(), O_RDWR | O_CLOEXEC);
+    loop_info64 info{};
+    bool done = ::ioctl(device, LOOP_GET_STATUS64, &info) == 0;
+    info.lo_sizelimit = offset;
+    done = done && ::ioctl(device, LOOP_SET_STATUS64, &info) == 0;
+    ::close(device);
+    return done;
+  }
+
   /// What a power cut does: from now on nothing reaches the disk, and the file system's journal is
   /// not flushed.
   [[nodiscard]] bool cut_power() const {
@@ -87,31 +107,32 @@ class LoopDisk {
   }
 
  private:
-  void attach(int backing) {
+  [[nodiscard]] int attach() {
     const int control = ::open("/dev/loop-control", O_RDWR | O_CLOEXEC);
-    for (int i = 0; control >= 0 && device_ < 0 && i < 100; ++i) {  // others take them as well
+    int attached = -1;
+    for (int i = 0; control >= 0 && attached < 0 && i < 100; ++i) {  // others take them as well
       const int number = ::ioctl(control, LOOP_CTL_GET_FREE);
       if (number < 0) break;
       name_ = "/dev/loop" + std::to_string(number);
       const int device = ::open(name_.c_str(), O_RDWR | O_CLOEXEC);
       if (device < 0) break;
       loop_config config{};
-      config.fd = static_cast<std::uint32_t>(backing);
+      config.fd = static_cast<std::uint32_t>(backing_);
       config.info.lo_flags = LO_FLAGS_AUTOCLEAR;
       if (::ioctl(device, LOOP_CONFIGURE, &config) == 0) {
-        device_ = device;
+        attached = device;
       } else {
         ::close(device);
       }
     }
     ::close(control);
-    if (device_ < 0) why_ = "no loop device is to be had";
+    return attached;
   }
 
   TempDir dir_;  // where it is mounted
   std::string name_;
   std::string why_;
-  int device_ = -1;
+  int backing_ = -1;
   bool mounted_ = false;
 };
 
