@@ -20,11 +20,13 @@ import unittest
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE))
 import reader  # noqa: E402
+import reader_journal  # noqa: E402
 from two_readers import (BIN, SEGMENT, Logs, cli, flip, make_anchor, poke, reboot, seed,  # noqa: E402
                          segment_file, set_control_durable)
 
 NOBODY = 65534
-reader.crc32c = functools.lru_cache(maxsize=None)(reader.crc32c)  # the same bytes are read again and again
+# The same bytes are read again and again.
+reader.crc32c = reader_journal.crc32c = functools.lru_cache(maxsize=None)(reader.crc32c)
 
 
 def journal_of(log):

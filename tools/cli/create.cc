@@ -48,10 +48,10 @@ void add_create(CLI::App& app, Run& run) {
   add_value(sub, "--segment-size", create->options.segment_size_bytes, parse_segment_size,
             {"SIZE", "a power of two from 1MiB to 2GiB",
              "size of each file of the log: a power of two, 1MiB to 2GiB (64MiB)"});
-  add_value(sub, "--journal-size", create->options.journal_size_bytes, parse_journal_size,
-            {"SIZE", "a multiple of 4KiB, at least 256KiB",
-             "size of the ring of commits: a multiple of 4KiB, at least 256KiB (as --segment-size, "
-             "at most 64MiB)"});
+  add_value(
+      sub, "--journal-size", create->options.journal_size_bytes, parse_journal_size,
+      {"SIZE", "a multiple of 4KiB, at least 256KiB",
+       "size of the journal: a multiple of 4KiB, at least 256KiB (a segment's, up to 64MiB)"});
   sub.callback([&run, create] { run = [create] { return (*create)(); }; });
 }
 
