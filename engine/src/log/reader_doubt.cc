@@ -28,6 +28,7 @@ Reader::Impl::Then Reader::Impl::doubt(FrameState state, Position bad_position,
     return Then::gone;
   }
   if (planted(Mistake::crc_failure_is_end) && state == FrameState::bad_crc) return Then::end;
+  if (planted(Mistake::no_second_look)) planted_pause(99);
   if (must_be_valid()) {
     const auto valid = valid_now();
     if (valid && *valid && !planted(Mistake::no_second_look)) return Then::retry;
