@@ -253,14 +253,6 @@ void FailingDisk::fail_and_heal() {
 }
 
 TEST_P(FailingDisk, NothingIsAcknowledgedAfterTheFirstFailedSyncAndNothingBeforeIsLost) {
-  const char* const known = std::getenv("TAILRACE_KNOWN_BUGS");
-  if (GetParam() == Heal::cache_kept && known == nullptr) {
-    // ext4 leaves the extents under pages whose writeback failed unwritten, and remembers that the
-    // cached pages are mapped: written again through the cache they reach the disk, fsync returns
-    // 0, and after eviction they are zeros. Recovery must not write through the cache there.
-    GTEST_SKIP() << "known: what recovery writes again is lost on ext4 after a failed writeback; "
-                    "TAILRACE_KNOWN_BUGS=1 shows it";
-  }
   for (auto rounds = times(4, 100); rounds > 0 && !HasFailure(); --rounds) {
     fail_and_heal();
     if (rounds > 1) fresh();

@@ -75,7 +75,7 @@ Result<void> take_from_disk(const LogFiles& files, std::uint64_t size_bytes, Seg
   const std::string path = files.segments.path_of(name);
   auto file = files.open_owned(files.segments, name, O_RDONLY | O_DIRECT);
   if (!file) return {};
-  auto image = Mapping::anonymous(segment.mapping.size());
+  auto image = Mapping::anonymous(segment.mapping.size(), path);
   if (!image) return fail(image.error());
   std::memcpy(image->data(), segment.mapping.data(), segment.mapping.size());
   constexpr std::uint64_t kStepBytes = std::uint64_t{4} << 20;

@@ -78,7 +78,7 @@ Result<void> write_again(const LogFiles& files, std::uint64_t number, std::uint6
   }
   if (!file) return fail(file.error());
   from = align_down(from, kPageBytes);
-  auto chunk = make_blocks(kChunkBytes);
+  auto chunk = make_blocks(kChunkBytes, path);
   if (!chunk) return fail(chunk.error());
   std::optional<SegmentFile> read;
   for (; from < to; from += kChunkBytes) {
