@@ -1,9 +1,12 @@
 // The linker sends the engine's calls here (ld's --wrap):
+// clang-format off
 // wraps: open openat syscall fstat fstatat fdopendir pread pwrite pwritev2 fsync fdatasync msync
-// wraps: posix_fallocate renameat unlinkat mkdirat fchmod fchmodat mmap madvise flock eventfd
-// socket wraps: bind getrandom io_uring_queue_init_params io_uring_register_buffers wraps:
-// io_uring_register_eventfd io_uring_submit io_uring_submit_and_wait_timeout wraps:
-// _ZNSt6thread15_M_start_threadESt10unique_ptrINS_6_StateESt14default_deleteIS1_EEPFvvE
+// wraps: posix_fallocate renameat unlinkat mkdirat fchmod fchmodat mmap madvise flock eventfd socket
+// wraps: bind getrandom
+// wraps: io_uring_queue_init_params io_uring_register_buffers io_uring_register_eventfd
+// wraps: io_uring_submit io_uring_submit_and_wait_timeout
+// wraps: _ZNSt6thread15_M_start_threadESt10unique_ptrINS_6_StateESt14default_deleteIS1_EEPFvvE
+// clang-format on
 
 #include "common/failing_calls.h"
 

@@ -1,8 +1,9 @@
+// sources: common/failing_calls.cc
+// labels: slow
+//
 // Each call that can fail does fail, one after the other: the N-th for N = 1, 2, ... until a run
 // has no N-th, once, and from then on for ever. Whatever happens: no crash, no hang, errors that
 // are documented and name a file; and once the disk is well again the log goes on where it was.
-// sources: common/failing_calls.cc
-// labels: slow
 
 #include <array>
 #include <atomic>
