@@ -130,8 +130,10 @@ enum class FrameState : std::uint8_t {
 /// Why, for people.
 [[nodiscard]] const char* describe(FrameState state) noexcept;
 
-[[nodiscard]] inline std::uint32_t frame_crc(const std::byte* at, std::uint32_t size,
-                                             Position position, std::uint32_t crc_seed) noexcept {
+[[nodiscard, gnu::always_inline]] inline std::uint32_t frame_crc(const std::byte* at,
+                                                                 std::uint32_t size,
+                                                                 Position position,
+                                                                 std::uint32_t crc_seed) noexcept {
   if (planted(Mistake::crc_without_position)) position = 0;
   std::uint64_t crc = arch::crc_u64(crc_seed, position);
   crc = arch::crc_u32(static_cast<std::uint32_t>(crc), size);
@@ -218,6 +220,26 @@ struct FrameLook {
   }
   look.state = FrameState::valid;
   return look;
+}
+
+/// A shortcut of check_frame for what a reader meets most: true only if that would say `valid`, of
+/// a record without keys that ISA-L is not needed for. Else nothing is known: ask check_frame.
+[[nodiscard, gnu::always_inline]] inline bool is_plain_record(const std::byte* at,
+                                                              std::uint32_t size,
+                                                              std::uint64_t room, Position position,
+                                                              const FrameExpected& expected,
+                                                              bool check_crc) noexcept {
+  if (size < kFrameHeaderBytes || size >= kFrameHeaderBytes + kLongCrcBytes || size > room) {
+    return false;
+  }
+  // Epoch, kind and key count at once; "batch goes on" may be set or not.
+  const std::uint32_t plain = static_cast<std::uint16_t>(expected.epoch) |
+                              std::uint32_t{static_cast<std::uint8_t>(FrameKind::record)} << 16;
+  const auto found = load<std::uint32_t>(at + frame_offset::kEpoch);
+  if ((found & ~(std::uint32_t{kBatchGoesOn} << 16)) != plain) return false;
+  if (load<Sequence>(at + frame_offset::kSequence) != expected.sequence) return false;
+  return !check_crc || load<std::uint32_t>(at + frame_offset::kCrc) ==
+                           frame_crc(at, size, position, expected.crc_seed);
 }
 
 }  // namespace tailrace

@@ -89,54 +89,73 @@ Result<Appended> Appender::append(const RecordInput& record) {
   return Appended{batch->position, batch->end, batch->first_sequence};
 }
 
-Result<AppendedBatch> Appender::append_batch(std::span<const RecordInput> records) {
-  if (records.empty()) return fail(Error(errc::invalid_argument, "a batch of no records"));
+/// How much room a batch takes.
+Result<std::uint64_t> Appender::measure(std::span<const RecordInput> records) {
   std::uint64_t total = 0;
   for (const RecordInput& record : records) {
     std::uint64_t size = kFrameHeaderBytes + record.payload.size();
-    if (!record.keys.empty()) {
+    if (!record.keys.empty()) [[unlikely]] {
       auto key_bytes = measure_keys(record.keys);
       if (!key_bytes) return fail(std::move(key_bytes.error()));
       size += *key_bytes;
     }
     total += frame_span(size);
   }
-  if (!ready_for(total)) [[unlikely]] {
-    if (auto error = boundary(total)) return fail(std::move(*error));
+  return total;
+}
+
+/// Fills a frame whose record has keys, all but its commit word. Returns its size.
+std::uint32_t Appender::put_keyed(std::byte* frame, Position position, FrameHead head,
+                                  const RecordInput& record) const noexcept {
+  head.key_count = static_cast<std::uint8_t>(record.keys.size());
+  std::byte* const keys = frame + kFrameHeaderBytes;
+  const std::uint64_t key_bytes = put_keys(keys, record.keys);
+  const auto size =
+      static_cast<std::uint32_t>(kFrameHeaderBytes + key_bytes + record.payload.size());
+  std::uint32_t crc = put_head(frame, head, position, size, crc_seed_);
+  crc = crc_bytes(crc, keys, key_bytes);
+  put_crc(frame, crc_copy(crc, keys + key_bytes, record.payload.data(), record.payload.size()));
+  return size;
+}
+
+Result<AppendedBatch> Appender::append_batch(std::span<const RecordInput> records) {
+  if (records.empty()) return fail(Error(errc::invalid_argument, "a batch of no records"));
+  auto span = measure(records);
+  if (!span) return fail(std::move(span.error()));
+  if (!ready_for(*span)) [[unlikely]] {
+    if (auto error = boundary(*span)) return fail(std::move(*error));
   }
+  // Everything that the loop needs is copied: for all the compiler knows a store into the log may
+  // change this object, and what is read again through memory makes frames wait for each other.
   const Position first = end_;
-  std::byte* const first_frame = at(first);
-  std::uint32_t first_size = 0;
+  const Sequence first_sequence = next_sequence_;
+  const std::uint32_t crc_seed = crc_seed_;
+  std::byte* frame = at(first);
   Position position = first;
-  Sequence sequence = next_sequence_;
-  // One reading of the clock for all records that do not bring a time of their own.
-  std::int64_t now_ns = 0;
-  for (std::size_t i = 0; i < records.size(); ++i) {
-    const RecordInput& record = records[i];
-    if (record.timestamp_ns == 0 && now_ns == 0) now_ns = clock_.now_ns();
-    const std::int64_t timestamp_ns =
-        stamp(record.timestamp_ns != 0 ? record.timestamp_ns : now_ns);
-    std::byte* const frame = at(position);
-    std::uint32_t key_bytes = 0;
-    if (!record.keys.empty()) {
-      key_bytes = static_cast<std::uint32_t>(put_keys(frame + kFrameHeaderBytes, record.keys));
+  FrameHead head = head_of(FrameKind::batch_record, 0, last_timestamp_ns_);
+  bool told_time = false;
+  std::uint32_t first_size = 0;
+  const RecordInput* const last = &records.back();
+  for (const RecordInput* record = records.data(); record <= last; ++record) {
+    if (record->timestamp_ns != 0) [[unlikely]] {
+      head.timestamp_ns = std::max(head.timestamp_ns, record->timestamp_ns);
+    } else if (!told_time) {
+      // One reading of the clock for all records that do not bring a time of their own.
+      head.timestamp_ns = std::max(head.timestamp_ns, clock_.now_ns());
+      told_time = true;
     }
-    const auto size =
-        static_cast<std::uint32_t>(kFrameHeaderBytes + key_bytes + record.payload.size());
-    const bool goes_on = i + 1 < records.size();
-    const FrameHead head{sequence,
-                         timestamp_ns,
-                         record.type,
-                         epoch16_,
-                         goes_on ? FrameKind::batch_record : FrameKind::record,
-                         static_cast<std::uint8_t>(record.keys.size())};
-    std::uint32_t crc = put_head(frame, head, position, size, crc_seed_);
-    if (key_bytes != 0) crc = crc_bytes(crc, frame + kFrameHeaderBytes, key_bytes);
-    crc = crc_copy(crc, frame + kFrameHeaderBytes + key_bytes, record.payload.data(),
-                   record.payload.size());
-    put_crc(frame, crc);
+    head.type = record->type;
+    if (record == last) head.kind = FrameKind::record;
+    const Bytes payload = record->payload;
+    auto size = static_cast<std::uint32_t>(kFrameHeaderBytes + payload.size());
+    if (record->keys.empty()) [[likely]] {
+      const std::uint32_t crc = put_head(frame, head, position, size, crc_seed);
+      put_crc(frame, crc_copy(crc, frame + kFrameHeaderBytes, payload.data(), payload.size()));
+    } else {
+      size = put_keyed(frame, position, head, *record);
+    }
     // All frames but the first are complete before the first is published, which publishes all.
-    if (i == 0) {
+    if (head.sequence == first_sequence) [[unlikely]] {
       first_size = size;
       if (planted(Mistake::publish_batch_first_to_last)) {
         publish_frame(frame, size);
@@ -146,13 +165,14 @@ Result<AppendedBatch> Appender::append_batch(std::span<const RecordInput> record
       shared<std::uint32_t>(frame).store(size, std::memory_order_relaxed);
     }
     position += frame_span(size);
-    ++sequence;
+    frame += frame_span(size);
+    ++head.sequence;
   }
-  publish_frame(first_frame, first_size);
+  last_timestamp_ns_ = head.timestamp_ns;
+  next_sequence_ = head.sequence;
+  publish_frame(at(first), first_size);
   publish(position);
-  const AppendedBatch done{first, position, next_sequence_, sequence - 1};
-  next_sequence_ = sequence;
-  return done;
+  return AppendedBatch{first, position, first_sequence, head.sequence - 1};
 }
 
 Result<std::span<std::byte>> Appender::claim(std::size_t payload_bytes, const RecordInput& header) {

@@ -82,8 +82,13 @@ class Appender {
   [[nodiscard]] bool ready_for(std::uint64_t span) const noexcept {
     return end_ + span <= soft_end_ && stop_.load(std::memory_order_relaxed) == 0;
   }
+  [[nodiscard]] std::int64_t raise(std::int64_t wanted_ns) noexcept;
   [[nodiscard]] std::int64_t stamp(std::int64_t wanted_ns) noexcept;
   void publish(Position end) noexcept;
+  [[nodiscard]] static Result<std::uint64_t> measure(std::span<const RecordInput> records);
+  [[nodiscard, gnu::noinline]] std::uint32_t put_keyed(std::byte* frame, Position position,
+                                                       FrameHead head,
+                                                       const RecordInput& record) const noexcept;
   [[nodiscard]] std::optional<Error> boundary(std::uint64_t span);
   [[nodiscard]] std::optional<Error> roll();
   [[nodiscard]] Result<std::byte*> begin_header(std::uint64_t number, const Cursor& end);
@@ -116,11 +121,17 @@ class Appender {
 
 // The shortest way through, inline so that Writer::append is one piece of code.
 
-/// The time of the next record: the caller's or now, never before the last one's.
-inline std::int64_t Appender::stamp(std::int64_t wanted_ns) noexcept {
-  const std::int64_t time = wanted_ns != 0 ? wanted_ns : clock_.now_ns();
-  if (time > last_timestamp_ns_ || planted(Mistake::time_may_fall)) last_timestamp_ns_ = time;
+/// The time of the next record: as wanted, but never before the last one's.
+inline std::int64_t Appender::raise(std::int64_t wanted_ns) noexcept {
+  if (wanted_ns > last_timestamp_ns_ || planted(Mistake::time_may_fall)) {
+    last_timestamp_ns_ = wanted_ns;
+  }
   return last_timestamp_ns_;
+}
+
+/// The same; the caller's time or now.
+inline std::int64_t Appender::stamp(std::int64_t wanted_ns) noexcept {
+  return raise(wanted_ns != 0 ? wanted_ns : clock_.now_ns());
 }
 
 inline FrameHead Appender::head_of(FrameKind kind, std::uint32_t type,
@@ -140,6 +151,7 @@ inline void Appender::publish(Position end) noexcept {
 }
 
 [[gnu::always_inline]] inline Result<Appended> Appender::append(Bytes payload, std::uint32_t type) {
+  const std::int64_t now_ns = clock_.now_ns();  // the slowest part: begun first
   const std::uint64_t size = kFrameHeaderBytes + payload.size();
   const std::uint64_t span = frame_span(size);
   if (!ready_for(span)) [[unlikely]] {
@@ -149,7 +161,7 @@ inline void Appender::publish(Position end) noexcept {
   std::byte* const frame = at(position);
   const auto size32 = static_cast<std::uint32_t>(size);
   std::uint32_t crc =
-      put_head(frame, head_of(FrameKind::record, type, stamp(0)), position, size32, crc_seed_);
+      put_head(frame, head_of(FrameKind::record, type, raise(now_ns)), position, size32, crc_seed_);
   if (planted(Mistake::publish_size_before_payload)) {
     publish_frame(frame, size32);
     planted_pause(99);

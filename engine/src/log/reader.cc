@@ -217,9 +217,13 @@ Result<Reader> Reader::open(const std::filesystem::path& path, const ReaderOptio
   return reader;
 }
 
-Outcome Reader::next(RecordView& out) { return impl_->next(out); }
+Outcome Reader::next(RecordView& out) {
+  Impl& impl = *impl_;
+  return impl.next_plain(out) ? Outcome::record : impl.next(out);
+}
 Outcome Reader::next(RecordView& out, std::chrono::nanoseconds timeout) {
-  return impl_->next(out, timeout);
+  Impl& impl = *impl_;
+  return impl.next_plain(out) ? Outcome::record : impl.next(out, timeout);
 }
 const Error& Reader::error() const noexcept { return impl_->error(); }
 Position Reader::position() const noexcept { return impl_->position(); }
