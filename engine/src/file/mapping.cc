@@ -146,6 +146,13 @@ Result<void> Mapping::populate(std::uint64_t from, std::uint64_t to, Access acce
   return {};
 }
 
+void Mapping::let_go(std::uint64_t from, std::uint64_t to) const noexcept {
+  from = align_up(from, 4096);
+  to = align_down(std::min(to, std::uint64_t{size_bytes_}), 4096);
+  // Shared pages of a file: their dirt stays with the file. Refused for locked memory: no matter.
+  if (from < to) ::madvise(data_ + from, to - from, MADV_DONTNEED);
+}
+
 void Mapping::flush() const noexcept { ::msync(data_, size_bytes_, MS_SYNC); }
 
 Result<void> Mapping::sync(std::uint64_t from, std::uint64_t to, const std::string& path) const {

@@ -36,6 +36,12 @@ class Mapping {
   /// Errors: no_space, io (a store would have raised SIGBUS).
   Result<void> populate(std::uint64_t from, std::uint64_t to, Access access) const;
 
+  /// Takes the whole pages in [from, to) out of this process's page table; the file keeps what they
+  /// hold, and a touch brings them back. For what is going to be synced and not stored to again:
+  /// else the kernel write-protects page by page, and interrupts every core of the process for
+  /// each.
+  void let_go(std::uint64_t from, std::uint64_t to) const noexcept;
+
   /// Writes changed pages to the disk and waits; errors are not reported.
   void flush() const noexcept;
 

@@ -47,6 +47,7 @@ Result<void> Syncer::sync(Position from, Position to) {
     const Position base = files_.base_of(segment->number);
     const std::uint64_t first = from > base ? from - base : 0;
     const std::uint64_t last = std::min(to - base, files_.meta.segment_size_bytes);
+    segment->mapping->let_go(first, last);
     auto done = segment->mapping->sync(first, last, segment->path);
     if (!done && planted(Mistake::retry_failed_sync)) {
       done = segment->mapping->sync(first, last, segment->path);
