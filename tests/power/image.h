@@ -64,7 +64,8 @@ class Images {
   }
 
   /// Any image: a unit may also be as it was in between, a page torn between its sectors, and a
-  /// sector of a write that was under way neither old nor new.
+  /// sector of a write that was under way neither old nor new. Where no anchor is being written,
+  /// one of the two may be damaged, if a first cut has not done that to the other.
   [[nodiscard]] Image any(Random& random) const {
     constexpr double kShares[] = {0, 0.02, 0.2, 0.5, 0.8, 0.98, 1};
     double share[3];
@@ -76,23 +77,41 @@ class Images {
       const std::size_t which = below(random, page.later.size() + 1);
       return which == 0 ? page.stable : page.later[which - 1].page;
     };
-    return build([&](Kind kind) { return chance(random, share[static_cast<int>(kind)]); },
-                 [&] { return shorn && below(random, 4) == 0; },
-                 [&](const PageVersions& page) -> PagePtr {
-                   if (torn && below(random, 2) == 0) {
-                     auto mixed = std::make_shared<Page>();
-                     for (std::size_t at = 0; at < kPageBytes; at += kSectorBytes) {
-                       const PagePtr& from = below(random, 2) == 0 ? page.last() : pick(page);
-                       std::memcpy(mixed->data() + at, from->data() + at, kSectorBytes);
-                     }
-                     return mixed;
-                   }
-                   return between ? pick(page) : page.last();
-                 },
-                 [&] { return below(random, cut_.changes.size() + 1); });
+    Image image = build([&](Kind kind) { return chance(random, share[static_cast<int>(kind)]); },
+                        [&] { return shorn && below(random, 4) == 0; },
+                        [&](const PageVersions& page) -> PagePtr {
+                          if (torn && below(random, 2) == 0) {
+                            auto mixed = std::make_shared<Page>();
+                            for (std::size_t at = 0; at < kPageBytes; at += kSectorBytes) {
+                              const PagePtr& from =
+                                  below(random, 2) == 0 ? page.last() : pick(page);
+                              std::memcpy(mixed->data() + at, from->data() + at, kSectorBytes);
+                            }
+                            return mixed;
+                          }
+                          return between ? pick(page) : page.last();
+                        },
+                        [&] { return below(random, cut_.changes.size() + 1); });
+    const bool anchored = std::none_of(cut_.pending.begin(), cut_.pending.end(),
+                                       [](const auto& w) { return w.offset < kJournalRingAt; });
+    if (anchored && below(random, 6) == 0) {
+      const std::size_t block = below(random, 2);
+      const auto other = load<JournalAnchor>(image.journal[1 - block]->data());
+      if (other.magic == kAnchorMagic) image.journal[block] = damaged_page();
+    }
+    return image;
   }
 
  private:
+  static const PagePtr& damaged_page() {
+    static const PagePtr page = [] {
+      auto bytes = std::make_shared<Page>();
+      bytes->fill(std::byte{0xa5});
+      return bytes;
+    }();
+    return page;
+  }
+
   enum class Kind { sector, page, control };
 
   [[nodiscard]] bool named(ino_t inode) const {
