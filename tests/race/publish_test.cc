@@ -81,11 +81,14 @@ TEST_F(Publish, NothingIsDeliveredThatARecoveryHasBegunToChange) {
   const TempLog log;
   Writer writer = log.writer();
   for (const char* const text : {"a", "b", "c"}) must(writer.append(as_bytes(text)));
+  const auto control = log.path() / "control";
+  while (peek<Position>(control, offsetof(Control, committed)) != writer.committed()) {
+    ::usleep(1000);  // it follows when appends rest
+  }
   Reader reader = log.reader();
   RecordView record;
   ASSERT_EQ(reader.next(record), Outcome::record);
   // It knows by now that two more are there, and could take them without another look.
-  const auto control = log.path() / "control";
   const auto before = peek<std::uint64_t>(control, offsetof(Control, generation));
   poke_value<std::uint64_t>(control, offsetof(Control, generation), before + 1);
   EXPECT_EQ(reader.next(record), Outcome::end) << "delivered under a recovery's hands";
