@@ -1,4 +1,4 @@
-// sources: common/failing_calls.cc
+// sources: common/failing_calls.cc common/failing_ring.cc
 //
 // After the first failed write or sync a writer acknowledges nothing any more, tries nothing again,
 // and tells everybody who waits; what it had acknowledged is there after all, even if the kernel
