@@ -66,6 +66,10 @@ using Hook = std::function<Fate(const CallInfo&)>;
 /// It must outlive the threads that may be asking.
 void set_hook(const Hook* hook);
 
+/// For those who stand in for a call: its fate. The calls that the hook itself makes go through.
+[[nodiscard]] Fate ask(const CallInfo& info);
+[[nodiscard]] Fate ask(Call call, int fd = -1);
+
 /// While it lives, calls of this thread do not come to the hook.
 class Spared {
  public:

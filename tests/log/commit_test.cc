@@ -1,4 +1,4 @@
-// sources: common/failing_calls.cc
+// sources: common/failing_calls.cc common/failing_ring.cc
 //
 // Commits as programs ask for them: by bytes, by an event loop; a slow disk; whose lock the
 // journal's is, when a writer has died, and when a child of it lives on.

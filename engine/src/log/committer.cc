@@ -354,10 +354,12 @@ std::optional<Committer::SyncJob> Committer::sync_job() const {
       to = durable();
       close = true;
     }
+    // As next_anchor() will say it.
+    const Position told = std::min(to, durable());
     if (pressed) {
-      anchors = ring.freed_by(to) > 0 ? 2 : 0;
+      anchors = ring.freed_by(told) > 0 ? 2 : 0;
     } else {
-      anchors = ring.announced_by(to) > 0 ? 1 : 0;
+      anchors = ring.announced_by(told) > 0 ? 1 : 0;
     }
   }
   if (sync_requested_ > to && durable() >= sync_requested_) to = sync_requested_;
