@@ -49,9 +49,11 @@ T must(Result<T> result) {
 /// A new log in a directory of its own.
 class TempLog {
  public:
-  explicit TempLog(std::uint64_t segment_size_bytes = kSmallSegment) {
+  explicit TempLog(std::uint64_t segment_size_bytes = kSmallSegment,
+                   std::uint64_t journal_size_bytes = 0) {
     CreateOptions options;
     options.segment_size_bytes = segment_size_bytes;
+    options.journal_size_bytes = journal_size_bytes;
     must(create_log(path(), options));
   }
   [[nodiscard]] std::filesystem::path path() const { return dir_.path() / "log"; }
