@@ -57,6 +57,15 @@ void seal_anchors(Journal& journal, const LogMeta& meta) {
   }
 }
 
+/// An entry that says it goes on behind the ring is not valid, and nobody looks there: the rest of
+/// the ring in memory of exactly its size.
+void check_too_long(Journal& journal, std::uint64_t at, const JournalEntry& entry,
+                    const LogMeta& meta) {
+  const std::vector<std::byte> rest(journal.at(at), journal.at(at) + (kSize - at));
+  const EntryExpected expected{entry.nonce, entry.number, entry.previous_crc, entry.position, true};
+  TAILRACE_REQUIRE(!check_entry(rest.data(), rest.size(), expected, meta));
+}
+
 /// Goes from entry to entry like a walk, and puts right what the flags say.
 void seal_entries(Journal& journal, std::uint8_t flags, const LogMeta& meta) {
   JournalAnchor anchor{};
@@ -72,10 +81,7 @@ void seal_entries(Journal& journal, std::uint8_t flags, const LogMeta& meta) {
   for (std::uint64_t steps = 0; steps < kSize / kJournalBlockBytes; ++steps) {
     if (at >= kSize || load<JournalEntry>(journal.at(at)).magic != kEntryMagic) at = kJournalRingAt;
     auto entry = load<JournalEntry>(journal.at(at));
-    if (entry.magic != kEntryMagic || entry.length > max_entry_length(kSize) ||
-        entry_span(entry.length) > kSize - at) {
-      return;
-    }
+    if (entry.magic != kEntryMagic) return;
     if ((flags & kRightChain) != 0) {
       std::memcpy(entry.nonce, anchor.nonce, sizeof entry.nonce);
       entry.number = number;
@@ -83,6 +89,11 @@ void seal_entries(Journal& journal, std::uint8_t flags, const LogMeta& meta) {
       if (entry.acked >= number) entry.acked = number - 1;
     }
     if ((flags & kRightPositions) != 0) entry.position = end;
+    if (entry.length > max_entry_length(kSize) || entry_span(entry.length) > kSize - at) {
+      store(journal.at(at), entry);
+      check_too_long(journal, at, entry, meta);
+      return;
+    }
     if ((flags & kRightCrc) != 0) {
       previous_crc = put_entry(journal.at(at), entry, meta);
     } else {

@@ -133,6 +133,9 @@ void journal_seeds(const Seeds& seeds) {
   seeds.write("journal", "far_away", kRightAnchors | kRightChain | kRightCrc,
               anchor_block(1, 8192, ~std::uint64_t{0} - 5000) + none +
                   entry_block(1, ~std::uint64_t{0} - 5000, 8000));
+  std::string long_one = anchor_block(1, kMinJournalSizeBytes - 8192, 0);
+  while (long_one.size() < 62 * kBytesPerBlock) long_one += none;
+  seeds.write("journal", "too_long_for_the_ring", all, long_one + entry_block(1, 0, 20000));
   std::string wrapped = anchor_block(1, kMinJournalSizeBytes - 8192, 0) + none + three;
   for (std::uint64_t at = 6 * kJournalBlockBytes; at < kMinJournalSizeBytes - 8192;
        at += kJournalBlockBytes) {

@@ -116,6 +116,7 @@ void look_into_unit(const Segment& segment, const Cursor& from, const Cursor& to
     TAILRACE_REQUIRE(look.state == FrameState::valid);
     const bool last = look.kind == FrameKind::padding || at + frame_span(look.size) == to.position;
     TAILRACE_REQUIRE(look.goes_on() != last);
+    TAILRACE_REQUIRE(look.is_record() || (at == from.position && last));
     if (look.is_record()) {
       look_into(frame, look);
       ++sequence;
