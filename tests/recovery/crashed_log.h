@@ -38,6 +38,17 @@ inline void append_about(Writer& writer, std::uint64_t bytes, std::mt19937_64& r
   }
 }
 
+/// The log's files as they are now; again if the writer renamed one of them meanwhile.
+inline void remember(const TempLog& log, const std::filesystem::path& copy) {
+  for (bool whole = false; !whole;) {
+    try {
+      copy_log(log.path(), copy);
+      whole = true;
+    } catch (const std::filesystem::filesystem_error&) {
+    }
+  }
+}
+
 /// Two epochs. The first one goes round the ring of the journal and closes. The second one leaves
 /// segments 0 and 1 behind, brings a part of segment 2 into its file by a large commit, and more
 /// into the journal by small ones; what it appends then is only committed when it dies. `rested`:
@@ -56,14 +67,14 @@ inline void write_log(const TempLog& log, const std::filesystem::path& copies, b
     }
     must(writer.close());
   }
-  copy_log(log.path(), copies / "0");
+  remember(log, copies / "0");
   Writer writer = log.writer(options);
   const auto commit = [&] {
     append_about(writer, 7'600, random);
     must(writer.sync());
   };
   for (int i = 0; i < 8; ++i) commit();
-  copy_log(log.path(), copies / "1");
+  remember(log, copies / "1");
   while (writer.committed() < 2 * kSmallSegment + kRegion + 40'000) {
     append_about(writer, 50'000, random);
   }
@@ -71,7 +82,7 @@ inline void write_log(const TempLog& log, const std::filesystem::path& copies, b
   while (!std::filesystem::exists(log.segment(3 * kSmallSegment))) ::usleep(1000);  // prepared
   for (int i = 0; i < 10; ++i) {
     commit();
-    if (i == 5) copy_log(log.path(), copies / "2");
+    if (i == 5) remember(log, copies / "2");
   }
   if (rested) ::usleep(300'000);
   append_about(writer, kRegion + 10'000, random);
