@@ -52,7 +52,7 @@ class Deep(CliTest):
         disk.mkdir()
         with open(image, "wb") as file:
             file.truncate(64 << 20)
-        if not (quiet("mkfs.ext4", "-q", "-F", str(image)) and quiet("mount", "-o", "loop", str(image), str(disk))):
+        if not (quiet("mkfs.ext4", "-q", "-F", "-b", str(BLOCK), str(image)) and quiet("mount", "-o", "loop", str(image), str(disk))):
             self.skipTest("no loop mounts here")
         self.addCleanup(quiet, "umount", "-l", str(disk))
         log = disk / "log"

@@ -116,7 +116,9 @@ void Preparer::run() {
 
 /// Whether too much is committed and not yet synced for another segment to be made.
 bool Preparer::behind(std::uint64_t number) const noexcept {
-  return number >= 2 && committer_.synced_to() < files_.base_of(number - 1);
+  if (number < 2) return false;
+  // Both: a large commit is synced a moment before it is acknowledged.
+  return std::min(committer_.synced_to(), committer_.durable()) < files_.base_of(number - 1);
 }
 
 /// One attempt at the wanted segment.

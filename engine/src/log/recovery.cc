@@ -186,7 +186,6 @@ Result<Directory> open_salvage(const LogFiles& files) {
         !made && made.error().code() != errc::exists) {
       return fail(made.error());
     }
-    if (auto done = files.root.sync(); !done) return fail(done.error());
   }
   return files.root.open_directory(file_name::kSalvage);
 }
@@ -210,6 +209,8 @@ Result<std::string> save_tail(const LogFiles& files, const Judgement& judged, Ep
   }
   if (planted(Mistake::salvage_not_synced)) return first;
   if (auto done = salvage->sync(); !done) return fail(done.error());
+  // Whoever made the directory may have died before its name was durable.
+  if (auto done = files.root.sync(); !done) return fail(done.error());
   return first;
 }
 
