@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <cstring>
 #include <memory>
 #include <vector>
 
@@ -137,7 +138,12 @@ void check_overlay(const Journal& journal, const JournalScan& scan) {
       const std::uint64_t number = files.segment_of(at);
       if (number == before) continue;
       before = number;
-      scan.overlay(segment.get(), files.base_of(number), kMinSegmentSizeBytes);
+      scan.for_each_piece(files.base_of(number), kMinSegmentSizeBytes,
+                          [](std::uint64_t offset, const std::byte* bytes, std::uint64_t count) {
+                            TAILRACE_REQUIRE(offset <= kMinSegmentSizeBytes &&
+                                             count <= kMinSegmentSizeBytes - offset);
+                            std::memcpy(segment.get() + offset, bytes, count);
+                          });
     }
   }
   for (const Position at : {scan.synced_to, scan.durable}) {

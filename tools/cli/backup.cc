@@ -88,10 +88,8 @@ void add_restore(CLI::App& app, Run& run) {
       ->required()
       ->type_name("");
   sub.add_option("LOG", restore->log, "directory of the new log")->required()->type_name("");
-  sub.add_flag(
-      "--keep-log-id", restore->options.keep_log_id,
-      "go on as the log that was backed up: only if that one is gone for good, else there are "
-      "two logs under one name, and progress stored about one may look right in the other");
+  sub.add_flag("--keep-log-id", restore->options.keep_log_id,
+               "go on under the old log's id: only if that log is gone for good");
   sub.add_flag("--json", restore->json, "one JSON object");
   sub.callback([&run, restore] { run = [restore] { return (*restore)(); }; });
 }

@@ -80,10 +80,8 @@ void add_verify(CLI::App& app, Run& run) {
                    ->footer(kExamples);
   const auto verify = std::make_shared<Verify>();
   add_log(sub, verify->log);
-  sub.add_flag(
-      "--deep", verify->options.deep,
-      "read past the page cache what is said to be on the disk, and check the journal of a "
-      "live writer too");
+  sub.add_flag("--deep", verify->options.deep,
+               "also what the page cache hides, and a live writer's journal");
   sub.add_flag("--json", verify->json, "one JSON object");
   sub.callback([&run, verify] { run = [verify] { return (*verify)(); }; });
 }
