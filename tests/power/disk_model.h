@@ -266,7 +266,9 @@ class Disk {
   ino_t watch(const std::string& path, bool stable) {
     const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
     struct stat status {};
-    if (fd < 0 || ::fstat(fd, &status) != 0 || status.st_size % kPageBytes != 0) std::abort();
+    if (fd < 0 || ::fstat(fd, &status) != 0 ||
+        static_cast<std::uint64_t>(status.st_size) % kPageBytes != 0)
+      std::abort();
     File file;
     file.size = static_cast<std::size_t>(status.st_size);
     void* const at = ::mmap(nullptr, file.size, PROT_READ, MAP_SHARED, fd, 0);
