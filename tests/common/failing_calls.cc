@@ -176,12 +176,9 @@ int __wrap_openat(int directory, const char* path, int flags, ...) {
 }
 
 long __real_syscall(long, ...);
-long __wrap_syscall(long number, ...) {
-  std::va_list rest;
-  va_start(rest, number);
-  long a[6];
-  for (long& argument : a) argument = va_arg(rest, long);
-  va_end(rest);
+// As the C library's own: takes all six registers, whatever was passed.
+long __wrap_syscall(long number, long a0, long a1, long a2, long a3, long a4, long a5) {
+  const long a[6] = {a0, a1, a2, a3, a4, a5};
   Fate fate;
   if (number == SYS_openat2) {
     const auto* const how = reinterpret_cast<const open_how*>(a[2]);

@@ -119,10 +119,10 @@ class ParallelQueue final : public WriteQueue {
 
 // The engine asks for its thread queue and gets ours. To be included once; the test needs the line
 // "link: -Wl,--wrap=" with the name below, without its "__wrap_".
-std::unique_ptr<tailrace::WriteQueue>
+tailrace::Result<std::unique_ptr<tailrace::WriteQueue>>
 parallel_queue(int fd, const std::vector<tailrace::WriteQueue::Buffer>& buffers) __asm__(
     "__wrap__ZN8tailrace17make_thread_queueEiRKSt6vectorINS_10WriteQueue6BufferESaIS2_EE");
-std::unique_ptr<tailrace::WriteQueue> parallel_queue(
+tailrace::Result<std::unique_ptr<tailrace::WriteQueue>> parallel_queue(
     int fd, const std::vector<tailrace::WriteQueue::Buffer>& buffers) {
   return std::make_unique<tailrace::test::power::ParallelQueue>(fd, buffers);
 }

@@ -6,7 +6,6 @@
 #include <sys/syscall.h>
 
 #include <atomic>
-#include <cstdarg>
 #include <thread>
 
 #include "common/damage.h"
@@ -43,17 +42,15 @@ void note(long number, long second, long third) {
 }  // namespace
 }  // namespace tailrace::test
 
-// Stands in for the C library's.
-extern "C" long syscall(long number, ...) noexcept {
-  va_list list;
-  va_start(list, number);
-  long a[6];
-  for (long& argument : a) argument = va_arg(list, long);
-  va_end(list);
-  tailrace::test::note(number, a[0], a[1]);
+// Stands in for the C library's, and like it takes all six registers, whatever was passed.
+extern "C" long stand_in(long number, long a0, long a1, long a2, long a3, long a4, long a5) noexcept
+    __asm__("syscall");
+extern "C" long stand_in(long number, long a0, long a1, long a2, long a3, long a4,
+                         long a5) noexcept {
+  tailrace::test::note(number, a0, a1);
   using Real = long (*)(long, ...);
   static const Real real = reinterpret_cast<Real>(::dlsym(RTLD_NEXT, "syscall"));
-  return real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+  return real(number, a0, a1, a2, a3, a4, a5);
 }
 
 namespace tailrace::test {
