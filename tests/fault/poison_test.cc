@@ -241,9 +241,10 @@ TEST_P(Poison, NoProofIsGivenInTheMiddleOfALargeCommit) {
   WriterOptions options;
   options.sync = SyncPolicy::continuous;
   writer_ = must(Writer::open(path(), options));
-  std::atomic<int> sync_us{0};
-  disk_.rule([&](Io io) {
-    if (io == Io::segment_sync) std::this_thread::sleep_for(std::chrono::microseconds(sync_us));
+  // Shared: the rule outlives this function, until the writer has closed.
+  const auto sync_us = std::make_shared<std::atomic<int>>(0);
+  disk_.rule([sync_us](Io io) {
+    if (io == Io::segment_sync) std::this_thread::sleep_for(std::chrono::microseconds(*sync_us));
     return 0;
   });
   const std::string large(300'000, 'l');
@@ -255,7 +256,7 @@ TEST_P(Poison, NoProofIsGivenInTheMiddleOfALargeCommit) {
     }
   };
   for (int us = 46'000; us <= 51'000; us += 200) {
-    sync_us = us;
+    *sync_us = us;
     must(writer_->append(as_bytes("small")));
     settle();
     must(writer_->append(as_bytes(large)));
