@@ -160,6 +160,7 @@ class Flow {
     const double large = device(4 * kMiB, Before::written);
     fresh_.limit.add(device(4 * kMiB, Before::allocated));
     small_.limit.add(small);
+    pages_.limit.add(fresh_pages_ns_per_mib(scratch / "bare", n.device_bytes));
     last_ = free_flow(scratch, n.flow_bytes);
     flow_.ours.add(last_.ns_per_mib);
     flow_.limit.add(std::min(small, large));
@@ -170,6 +171,7 @@ class Flow {
     figures.push_back(flow_);
     figures.push_back(small_);
     figures.push_back(fresh_);
+    figures.push_back(pages_);
     notes.push_back(
         {"free flow, the last round",
          fmt::format("{} commits, {} of them too large for the journal, {} waited for room in it; "
@@ -197,6 +199,7 @@ class Flow {
                .target_ratio = 0.45};
   Figure small_{.name = "  bare: in blocks of 1 MiB only", .shown = Shown::mib_per_second};
   Figure fresh_{.name = "  bare: 4 MiB, freshly allocated", .shown = Shown::mib_per_second};
+  Figure pages_{.name = "  bare: pages of a fresh mapping", .shown = Shown::mib_per_second};
   FreeFlow last_;
   std::uint64_t memory_ = 0;
 };
@@ -285,8 +288,9 @@ int report(const Options& options, const std::filesystem::path& scratch) {
     fast.round(scratch, n.slices);
     one.round(scratch, n.appends);
     few.round(scratch, n.few);
-    many.round(scratch, n.many);
     // The files of the last rounds are gone, and the host may have taken their pages back.
+    if (options.warm) warm_memory(n.flow_bytes);
+    many.round(scratch, n.many);
     if (options.warm) warm_memory(n.flow_bytes);
     flow.round(scratch, n);
     reopen.round(scratch);

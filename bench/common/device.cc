@@ -90,6 +90,23 @@ double sequential_ns_per_mib(const std::filesystem::path& path, std::size_t byte
   return took / (static_cast<double>(bytes) / static_cast<double>(kMiB));
 }
 
+double fresh_pages_ns_per_mib(const std::filesystem::path& path, std::size_t bytes) {
+  const int fd = open_or_exit(path, 0);
+  allocate(fd, bytes, path);
+  if (fsync(fd) != 0) give_up(path);
+  void* const at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  if (at == MAP_FAILED) give_up(path);
+  const std::int64_t start = monotonic_ns();
+  for (std::size_t done = 0; done < bytes; done += kMiB) {
+    if (madvise(static_cast<std::byte*>(at) + done, kMiB, MADV_POPULATE_WRITE) != 0) give_up(path);
+  }
+  const auto took = static_cast<double>(monotonic_ns() - start);
+  munmap(at, bytes);
+  close(fd);
+  unlink(path.c_str());
+  return took / (static_cast<double>(bytes) / static_cast<double>(kMiB));
+}
+
 double write_and_fsync_ns(const std::filesystem::path& path, std::size_t bytes) {
   const int fd = open_or_exit(path, 0);
   std::byte* const data = make_blocks(kMiB);

@@ -47,6 +47,10 @@ enum class Before {
 /// Through the page cache: a fallocated file is written in pieces of 1 MiB and fsynced once.
 [[nodiscard]] double write_and_fsync_ns(const std::filesystem::path& path, std::size_t bytes);
 
+/// Bringing in the pages of a freshly fallocated file for writing, through one mapping: what each
+/// byte of a mapped log costs before it is stored.
+[[nodiscard]] double fresh_pages_ns_per_mib(const std::filesystem::path& path, std::size_t bytes);
+
 /// One way to have single-block writes made durable through io_uring.
 struct RingVariant {
   std::string name;
