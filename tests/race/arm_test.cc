@@ -5,7 +5,9 @@
 #include <linux/membarrier.h>
 #include <sys/syscall.h>
 
+#include <array>
 #include <atomic>
+#include <cstdarg>
 #include <thread>
 
 #include "common/damage.h"
@@ -43,14 +45,16 @@ void note(long number, long second, long third) {
 }  // namespace tailrace::test
 
 // Stands in for the C library's, and like it takes all six registers, whatever was passed.
-extern "C" long stand_in(long number, long a0, long a1, long a2, long a3, long a4, long a5) noexcept
-    __asm__("syscall");
-extern "C" long stand_in(long number, long a0, long a1, long a2, long a3, long a4,
-                         long a5) noexcept {
-  tailrace::test::note(number, a0, a1);
+extern "C" long syscall(long number, ...) noexcept {
+  std::va_list passed;
+  va_start(passed, number);
+  std::array<long, 6> with{};
+  for (long& each : with) each = va_arg(passed, long);
+  va_end(passed);
+  tailrace::test::note(number, with[0], with[1]);
   using Real = long (*)(long, ...);
   static const Real real = reinterpret_cast<Real>(::dlsym(RTLD_NEXT, "syscall"));
-  return real(number, a0, a1, a2, a3, a4, a5);
+  return real(number, with[0], with[1], with[2], with[3], with[4], with[5]);
 }
 
 namespace tailrace::test {
