@@ -69,6 +69,8 @@ CATCHERS = {
     "no_last_look": ["race_arm_test"],
     "no_bump_in_helper": ["race_wake_test"],
     "no_membarrier": ["race_arm_test"],
+    # Keys
+    "growth_cuts_a_cluster": ["keys_key_index_test"],
 }
 
 

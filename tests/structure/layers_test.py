@@ -17,8 +17,8 @@ LAYERS = {
     "base": [],
     "file": ["base"],
     "format": ["base"],
-    "log": ["base", "file", "format"],
-    "keys": ["base", "file", "format", "log"],
+    "keys": ["base", "file", "format"],
+    "log": ["base", "file", "format", "keys"],
     "serve": ["base", "file", "format", "log", "keys"],
     "state": ["base", "file", "format", "log", "keys", "serve"],
 }

@@ -77,7 +77,9 @@ namespace tailrace {
   X(no_wake_on_publish, "an append wakes nobody")                                                \
   X(no_last_look, "a reader goes to sleep without a last look for news")                         \
   X(no_bump_in_helper, "arming does not change the word that readers sleep on")                  \
-  X(no_membarrier, "arming puts no barrier into the appender's thread")
+  X(no_membarrier, "arming puts no barrier into the appender's thread")                          \
+  /* Keys */                                                                                     \
+  X(growth_cuts_a_cluster, "the key index stops moving slots in the middle of a cluster")
 
 enum class Mistake : std::uint8_t {
   none,

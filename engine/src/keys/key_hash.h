@@ -1,0 +1,19 @@
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+namespace tailrace {
+
+/// 128 bits that stand for a key inside one log.
+struct KeyHash {
+  std::uint64_t low = 0;
+  std::uint64_t high = 0;
+  friend bool operator==(const KeyHash&, const KeyHash&) = default;
+};
+
+/// XXH3-128 of a key, seeded with the log's salt: who cannot read log.meta cannot choose keys that
+/// meet. Who can may make two keys with one hash, so a hash alone never decides.
+[[nodiscard]] KeyHash hash_key(std::string_view key, std::uint64_t salt) noexcept;
+
+}  // namespace tailrace
