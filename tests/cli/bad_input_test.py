@@ -56,6 +56,11 @@ class NotALog(CliTest):
         patch(self.log / "log.meta", 8, b"\x07\0\0\0")
         self.refused(self.log, 1, "log.meta", "version 7")
 
+    def test_a_log_of_version_0_is_refused_and_the_way_on_is_named(self):
+        self.create()
+        patch(self.log / "log.meta", 8, b"\0\0\0\0")
+        self.refused(self.log, 1, "log.meta", "version 0", "append COPY --jsonl --keep-time")
+
     def test_log_meta_that_is_a_directory_a_fifo_or_a_loop(self):
         self.create()
         (self.log / "log.meta").unlink()

@@ -62,9 +62,9 @@ TEST(FrameProperty, WhatIsWrittenIsFoundAndComesBack) {
     RC_ASSERT(look.size == frame.size);
     std::vector<std::string> keys;
     for (const KeyView key : KeyRange(frame.room.data() + kFrameHeaderBytes, look.key_count)) {
-      RC_ASSERT(key.previous == kUnknown);
-      RC_ASSERT(key.version == kUnknown);
-      RC_ASSERT(!key.created);
+      RC_ASSERT(key.previous == 0u);
+      RC_ASSERT(key.version == 1u);
+      RC_ASSERT(key.created);
       RC_ASSERT(!key.released);
       keys.emplace_back(key.bytes);
     }

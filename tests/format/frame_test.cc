@@ -32,12 +32,12 @@ TEST(FrameBytes, EmptyRecord) {
 TEST(FrameBytes, RecordWithKeys) {
   const Frame frame = make_frame({9, kTime, 7, 1, FrameKind::record, 0}, 0x123456789ABCDE20,
                                  {"user:ada", "\0"sv}, "p");
-  EXPECT_EQ(hex(frame.bytes()), same("61000000 2841e203 09000000 00000000"
+  EXPECT_EQ(hex(frame.bytes()), same("61000000 06cd2e9e 09000000 00000000"
                                      "77665544 33221100 07000000 01000102"
-                                     "ffffffff ffffffff ffffffff ffffffff"
-                                     "08000000 00000000 75736572 3a616461"
-                                     "ffffffff ffffffff ffffffff ffffffff"
-                                     "01000000 00000000 00000000 00000000"
+                                     "00000000 00000000 01000000 00000000"
+                                     "08000100 00000000 75736572 3a616461"
+                                     "00000000 00000000 01000000 00000000"
+                                     "01000100 00000000 00000000 00000000"
                                      "70"));
   const FrameLook look = frame.look();
   EXPECT_EQ(look.state, FrameState::valid);

@@ -68,7 +68,8 @@ inline Frame make_frame(FrameHead head, Position position,
   Frame frame{Room(frame_span(size)), size, position, head, salt};
   std::byte* const at = frame.room.data();
   frame.head.key_count = static_cast<std::uint8_t>(keys.size());
-  put_keys(at + kFrameHeaderBytes, keys);
+  std::byte* key_at = at + kFrameHeaderBytes;
+  for (const std::string_view key : keys) key_at = put_key(key_at, key, {});
   std::uint32_t crc = put_head(at, frame.head, position, size, frame_crc_seed(salt));
   crc = crc_bytes(crc, at + kFrameHeaderBytes, key_bytes);
   crc = crc_copy(crc, at + kFrameHeaderBytes + key_bytes, as_bytes(payload).data(), payload.size());

@@ -17,14 +17,21 @@ TEST(KeyBlock, Bytes) {
   const std::vector<std::string_view> keys = {"user:ada", "k"};
   std::vector<std::byte> bytes(*measure_keys(keys),
                                std::byte{0xEE});  // zeros are written, not found
-  EXPECT_EQ(put_keys(bytes.data(), keys), bytes.size());
-  EXPECT_EQ(hex(bytes), same("ffffffff ffffffff ffffffff ffffffff"
-                             "08000000 00000000 75736572 3a616461"
-                             "ffffffff ffffffff ffffffff ffffffff"
-                             "01000000 00000000 6b000000 00000000"));
+  std::byte* at = put_key(bytes.data(), keys[0], {});
+  at = put_key(at, keys[1], {0x1122334455667788, 3, kKeyReleased});
+  EXPECT_EQ(at, bytes.data() + bytes.size());
+  EXPECT_EQ(hex(bytes), same("00000000 00000000 01000000 00000000"
+                             "08000100 00000000 75736572 3a616461"
+                             "88776655 44332211 03000000 00000000"
+                             "01000200 00000000 6b000000 00000000"));
   EXPECT_EQ(key_block_bytes(bytes.data(), 2, bytes.size()), bytes.size());
   EXPECT_EQ(key_block_bytes(bytes.data(), 2, bytes.size() - 1), 0u);
   EXPECT_EQ(key_block_bytes(bytes.data(), 3, bytes.size()), 0u);
+  EXPECT_EQ(find_key(bytes.data(), 2, bytes.size(), "user:ada"), bytes.data());
+  EXPECT_EQ(find_key(bytes.data(), 2, bytes.size(), "k"), bytes.data() + 32);
+  EXPECT_EQ(find_key(bytes.data(), 1, bytes.size(), "k"), nullptr);
+  EXPECT_EQ(find_key(bytes.data(), 2, bytes.size() - 1, "k"), nullptr);
+  EXPECT_EQ(find_key(bytes.data(), 2, bytes.size(), "user:ad"), nullptr);
 }
 
 TEST(KeyBlock, FlagsAndHistoryAreReadWhereTheyStand) {

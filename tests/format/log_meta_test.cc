@@ -22,7 +22,7 @@ LogMeta example() {
 }
 
 constexpr const char* kGolden =
-    "5454524c 4c4f4731 00000000 d119e86e"
+    "5454524c 4c4f4731 01000000 d119e86e"
     "a0a1a2a3 a4a5a6a7 a8a9aaab acadaeaf"
     "efcdab89 67452301 00001000 00000000"
     "00503412 00000000 00000000 00000000"

@@ -38,8 +38,8 @@ class LogMeta:
         if len(raw) < 128 or raw[:8] != b"TTRLLOG1":
             raise NotALog(f"{path}: no log.meta")
         version, crc = struct.unpack_from("<II", raw, 8)
-        if version != 0:
-            raise NotALog(f"{path}: format version {version}, known is only 0")
+        if version != 1:
+            raise NotALog(f"{path}: format version {version}, known is only 1")
         if crc != crc32c(raw[16:128]):
             raise NotALog(f"{path}: wrong checksum")
         self.log_id, self.salt = raw[16:32], raw[32:40]
@@ -50,7 +50,7 @@ class LogMeta:
         if self.journal_size % 4096 != 0 or self.journal_size < 256 << 10:
             raise NotALog(f"{path}: journal size {self.journal_size}")
         if any(raw[56:64]) or any(raw[72:]):
-            raise NotALog(f"{path}: something newer than format version 0")
+            raise NotALog(f"{path}: something newer than format version 1")
 
 
 class Control:
@@ -118,7 +118,7 @@ class Segment:
         version, crc = struct.unpack_from("<II", data, 8)
         number, first_position, first_sequence, epoch, last_sequence, previous_end, previous_timestamp = \
             struct.unpack_from("<QQQQQQq", data, 32)
-        right = (version == 0 and data[16:32] == meta.log_id and number == self.number
+        right = (version == 1 and data[16:32] == meta.log_id and number == self.number
                  and first_position == self.base + HEADER_BYTES and first_sequence == (last_sequence + 1) % 2**64
                  and crc == crc32c(meta.salt, data[16:HEADER_BYTES]))
         return SegmentHeader(first_position, first_sequence, epoch, previous_end, previous_timestamp) if right else None
@@ -143,7 +143,7 @@ class Segment:
                 length, = struct.unpack_from("<H", data, payload_at + 16)
                 if 24 + up(length, 8) > left:
                     return None
-                keys.append(data[payload_at + 24:payload_at + 24 + length])
+                keys.append((data[payload_at + 24:payload_at + 24 + length], data[payload_at + 18] & 2 != 0))
                 payload_at += 24 + up(length, 8)
         elif kind == PADDING:
             if size != 32 or key_count != 0 or epoch16 != epoch % 65536:
@@ -347,12 +347,14 @@ def as_text(data):
 
 
 def as_json(record):
-    keys = [key if (key := as_text(raw)) is not None else {"base64": base64.b64encode(raw).decode()}
-            for raw in record.keys]
+    keys = [(released, key if (key := as_text(raw)) is not None else {"base64": base64.b64encode(raw).decode()})
+            for raw, released in record.keys]
+    release = [key for released, key in keys if released]
     text = as_text(record.payload)
     return json.dumps({
         "sequence": record.sequence, "epoch": record.epoch, "position": str(record.position),
-        "timestamp_ns": str(record.timestamp), "type": record.type, "keys": keys, "size": len(record.payload),
+        "timestamp_ns": str(record.timestamp), "type": record.type, "keys": [key for released, key in keys if not released],
+        **({"release": release} if release else {}), "size": len(record.payload),
         "encoding": "base64" if text is None else "utf8",
         "data": base64.b64encode(record.payload).decode() if text is None else text,
     }, ensure_ascii=False, separators=(",", ":"))

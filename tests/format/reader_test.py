@@ -221,7 +221,7 @@ class Damaged(Logs):
 
     def test_what_is_no_log_is_refused_by_both(self):
         def version(name, offset):
-            return lambda log: poke(log / name, offset, b"\x01")
+            return lambda log: poke(log / name, offset, b"\x09")
 
         for name, damage in [("no meta", lambda log: (log / "log.meta").unlink()),
                              ("short meta", lambda log: os.truncate(log / "log.meta", 127)),

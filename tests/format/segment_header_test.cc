@@ -22,7 +22,7 @@ LogMeta example() {
 }
 
 constexpr const char* kGolden =
-    "5454524c 53454731 00000000 3a2ac317"
+    "5454524c 53454731 01000000 3a2ac317"
     "a0a1a2a3 a4a5a6a7 a8a9aaab acadaeaf"
     "03000000 00000000 00103000 00000000"
     "4e000000 00000000 05000000 00000000"
@@ -51,7 +51,7 @@ TEST(SegmentHeader, Bytes) {
 TEST(SegmentHeader, APreparedOneHasNoMagicAndNoChecksum) {
   Page page;
   write_partial_header(page.data(), example(), 3);
-  EXPECT_EQ(hex(page.bytes().first(96)), same("00000000 00000000 00000000 00000000"
+  EXPECT_EQ(hex(page.bytes().first(96)), same("00000000 00000000 01000000 00000000"
                                               "a0a1a2a3 a4a5a6a7 a8a9aaab acadaeaf"
                                               "03000000 00000000 00103000 00000000"
                                               "00000000 00000000 00000000 00000000"

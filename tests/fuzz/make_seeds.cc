@@ -39,7 +39,9 @@ std::string frame(FrameKind kind, std::string_view payload,
                   std::initializer_list<std::string_view> keys = {}) {
   std::string bytes(32 + 512, '\0');
   auto* const at = reinterpret_cast<std::byte*>(bytes.data());
-  const std::uint64_t key_bytes = put_keys(at + kFrameHeaderBytes, {keys.begin(), keys.size()});
+  std::byte* key_at = at + kFrameHeaderBytes;
+  for (const std::string_view key : keys) key_at = put_key(key_at, key, {});
+  const auto key_bytes = static_cast<std::uint64_t>(key_at - at) - kFrameHeaderBytes;
   const std::uint64_t size = kFrameHeaderBytes + key_bytes + payload.size();
   const FrameHead head{1, 1000, 5, 0, kind, static_cast<std::uint8_t>(keys.size())};
   static_cast<void>(put_head(at, head, 0, static_cast<std::uint32_t>(size), 0));

@@ -32,7 +32,7 @@ TEST(Log, WhatIsAppendedIsRead) {
   EXPECT_EQ(reader.next(record), Outcome::end);
 }
 
-TEST(Log, KeysComeBackAndTheirHistoryIsUnknown) {
+TEST(Log, KeysComeBackAndTheirHistoryBegins) {
   const TempLog log;
   Writer writer = log.writer();
   const std::string_view keys[] = {"user:ada", std::string_view("\0\xff", 2), "x"};
@@ -45,8 +45,10 @@ TEST(Log, KeysComeBackAndTheirHistoryIsUnknown) {
   std::size_t i = 0;
   for (const KeyView key : record.keys) {
     EXPECT_EQ(key.bytes, keys[i++]);
-    EXPECT_EQ(key.previous, kUnknown);
-    EXPECT_EQ(key.version, kUnknown);
+    EXPECT_EQ(key.previous, 0u);
+    EXPECT_EQ(key.version, 1u);
+    EXPECT_TRUE(key.created);
+    EXPECT_FALSE(key.released);
   }
 }
 

@@ -71,6 +71,7 @@ CATCHERS = {
     "no_membarrier": ["race_arm_test"],
     # Keys
     "growth_cuts_a_cluster": ["keys_key_index_test"],
+    "keys_of_a_refused_batch_stay": ["log_keys_test"],
 }
 
 

@@ -60,7 +60,8 @@ enum class Field : std::uint8_t {
   sequence,
   epoch,
   position,
-  size
+  size,
+  release
 };
 
 struct FieldName {
@@ -72,14 +73,14 @@ constexpr std::array kFields = {
     FieldName{"encoding", Field::encoding}, FieldName{"data", Field::data},
     FieldName{"sequence", Field::sequence}, FieldName{"timestamp_ns", Field::timestamp_ns},
     FieldName{"position", Field::position}, FieldName{"epoch", Field::epoch},
-    FieldName{"size", Field::size},
+    FieldName{"size", Field::size},         FieldName{"release", Field::release},
 };
-// Fields of later format versions: known, so that the answer can say why not.
-constexpr std::array<std::string_view, 3> kNotYet = {"expect", "event_id", "release"};
+// Fields of later versions: known, so that the answer can say why not.
+constexpr std::array<std::string_view, 2> kNotYet = {"expect", "event_id"};
 
 Complaint unknown_field(std::string_view name) {
   if (std::find(kNotYet.begin(), kNotYet.end(), name) != kNotYet.end()) {
-    return fmt::format("field \"{}\": not supported by format version 0", name);
+    return fmt::format("field \"{}\": not supported yet", name);
   }
   return fmt::format("unknown field \"{}\"", name);
 }
@@ -137,7 +138,8 @@ RequestReader::Checked RequestReader::read_record(Object object) {
   RecordInput record;
   std::string_view data, encoding = "utf8";
   std::uint32_t seen = 0;
-  key_counts_.push_back(0);
+  const std::size_t first_key = keys_.size();
+  released_.clear();
   for (const auto [name, value] : object) {
     const FieldName* const known = find_field(name);
     if (known == nullptr) return complaint(unknown_field(name));
@@ -154,7 +156,10 @@ RequestReader::Checked RequestReader::read_record(Object object) {
         break;
       }
       case Field::keys:
-        if (auto checked = read_keys(value); !checked) return checked;
+        if (auto checked = read_keys(name, value, keys_); !checked) return checked;
+        break;
+      case Field::release:
+        if (auto checked = read_keys(name, value, released_); !checked) return checked;
         break;
       case Field::encoding:
         if (value.get(encoding)) return complaint(Complaint("\"encoding\" must be a string"));
@@ -182,24 +187,27 @@ RequestReader::Checked RequestReader::read_record(Object object) {
   } else if (encoding != "utf8") {
     return complaint("\"encoding\" must be \"utf8\" or \"base64\", not \"{}\"", encoding);
   }
+  keys_.insert(keys_.end(), released_.begin(), released_.end());
+  record.releases = released_.size();
+  key_counts_.push_back(keys_.size() - first_key);
+  if (key_counts_.back() > kMaxKeys) {
+    return complaint("{} keys; {} is the most", key_counts_.back(), kMaxKeys);
+  }
   record.payload = as_bytes(data);
   records_.push_back(record);
   return {};
 }
 
-RequestReader::Checked RequestReader::read_keys(Element list) {
+RequestReader::Checked RequestReader::read_keys(std::string_view field, Element list,
+                                                std::vector<std::string_view>& into) {
   dom::array elements;
-  if (list.get(elements)) return complaint(Complaint("\"keys\" must be an array"));
-  const std::size_t first = keys_.size();
+  if (list.get(elements)) return complaint("\"{}\" must be an array", field);
   for (const Element element : elements) {
     const auto key = read_key(element);
     if (!key) return tl::unexpected(key.error());
     if (const auto wrong = what_is_wrong_with_key(*key)) return complaint(*wrong);
-    keys_.push_back(*key);
+    into.push_back(*key);
   }
-  const std::size_t count = keys_.size() - first;
-  if (count > kMaxKeys) return complaint("{} keys; {} is the most", count, kMaxKeys);
-  key_counts_.back() = count;
   return {};
 }
 

@@ -40,7 +40,8 @@ class RequestReader {
 
   [[nodiscard]] Checked read_batch(Object line);
   [[nodiscard]] Checked read_record(Object object);
-  [[nodiscard]] Checked read_keys(Element list);
+  [[nodiscard]] Checked read_keys(std::string_view field, Element list,
+                                  std::vector<std::string_view>& into);
   [[nodiscard]] tl::expected<std::string_view, Complaint> read_key(Element element);
   [[nodiscard]] tl::expected<std::int64_t, Complaint> read_time(Element element) const;
   /// nullopt: not base64.
@@ -49,9 +50,10 @@ class RequestReader {
   Time time_;
   simdjson::dom::parser parser_;
   std::vector<RecordInput> records_;
-  std::vector<std::string_view> keys_;   // of all records, one after the other
-  std::vector<std::size_t> key_counts_;  // of each record
-  std::string decoded_;                  // base64's bytes; never grows while a line is read
+  std::vector<std::string_view> keys_;      // of all records, one after the other
+  std::vector<std::size_t> key_counts_;     // of each record
+  std::vector<std::string_view> released_;  // of one record
+  std::string decoded_;                     // base64's bytes; never grows while a line is read
   std::size_t decoded_size_ = 0;
 };
 

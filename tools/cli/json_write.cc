@@ -88,6 +88,23 @@ void write_key(Output& out, std::string_view key) {
   }
 }
 
+namespace {
+
+// The keys that the record releases, or those that it does not. Returns how many.
+std::size_t write_keys(Output& out, const KeyRange& keys, bool released) {
+  std::size_t count = 0;
+  for (const KeyView& key : keys) {
+    if (key.released != released) continue;
+    if (count == 0) out.put(released ? R"(,"release":[)" : R"(,"keys":[)");
+    if (count++ != 0) out.put(',');
+    write_key(out, key.bytes);
+  }
+  if (count != 0) out.put(']');
+  return count;
+}
+
+}  // namespace
+
 void write_record(Output& out, const RecordView& record) {
   const auto payload = as_text(record.payload);
   out.put(R"({"sequence":)");
@@ -100,14 +117,9 @@ void write_record(Output& out, const RecordView& record) {
   out.put_number(record.timestamp_ns);
   out.put(R"(","type":)");
   out.put_number(record.type);
-  out.put(R"(,"keys":[)");
-  bool first = true;
-  for (const KeyView& key : record.keys) {
-    if (!first) out.put(',');
-    first = false;
-    write_key(out, key.bytes);
-  }
-  out.put(R"(],"size":)");
+  if (write_keys(out, record.keys, false) == 0) out.put(R"(,"keys":[])");
+  write_keys(out, record.keys, true);
+  out.put(R"(,"size":)");
   out.put_number(payload.size());
   if (payload.size() <= kMaxTextBytes && is_utf8(payload)) {
     out.put(R"(,"encoding":"utf8","data":)");

@@ -11,10 +11,10 @@ namespace tailrace {
 /// One key of a record as it lies in the key block. Bytes live as long as the record's view.
 struct KeyView {
   std::string_view bytes;
-  Position previous = kUnknown;      ///< of the record before this one that carries the key
-  std::uint64_t version = kUnknown;  ///< how many records carry the key, this one included
-  bool created = false;
-  bool released = false;
+  Position previous = 0;      ///< of the record before this one that carries the key; 0 = none
+  std::uint64_t version = 0;  ///< how many records carry the key, this one included
+  bool created = false;       ///< before this record nobody had the key, or it had been released
+  bool released = false;      ///< this record gives the key up: from here on it is absent
 };
 
 /// The keys of a record, decoded while iterating. Bytes live as long as the record's view.
@@ -71,6 +71,9 @@ struct RecordInput {
   std::uint32_t type = 0;
   std::span<const std::string_view> keys{};  ///< 0 to 255 different, each 1 to 65535 bytes
   std::int64_t timestamp_ns = 0;  ///< 0 = now; an older one than the last is raised to it
+  /// So many of the keys, the last ones, are released by this record: it carries them like the
+  /// others, and they are absent afterwards.
+  std::size_t releases = 0;
 };
 
 }  // namespace tailrace

@@ -19,7 +19,7 @@ using Sequence = std::uint64_t;
 /// Number of a writer incarnation; grows at each open for writing.
 using Epoch = std::uint64_t;
 
-/// What a key block says of the previous position and the version while no key index exists.
+/// A number that nothing has: "not known".
 inline constexpr std::uint64_t kUnknown = ~std::uint64_t{0};
 
 inline constexpr std::uint64_t kMinSegmentSizeBytes = std::uint64_t{1} << 20;

@@ -79,7 +79,8 @@ namespace tailrace {
   X(no_bump_in_helper, "arming does not change the word that readers sleep on")                  \
   X(no_membarrier, "arming puts no barrier into the appender's thread")                          \
   /* Keys */                                                                                     \
-  X(growth_cuts_a_cluster, "the key index stops moving slots in the middle of a cluster")
+  X(growth_cuts_a_cluster, "the key index stops moving slots in the middle of a cluster")        \
+  X(keys_of_a_refused_batch_stay, "a batch that is refused half-way leaves its keys in the index")
 
 enum class Mistake : std::uint8_t {
   none,

@@ -30,18 +30,27 @@ Result<std::uint64_t> measure_keys(std::span<const std::string_view> keys) {
   return bytes;
 }
 
-std::uint64_t put_keys(std::byte* at, std::span<const std::string_view> keys) noexcept {
-  std::byte* const begin = at;
-  for (const std::string_view key : keys) {
-    store(at + key_offset::kPrevious, kUnknown);
-    store(at + key_offset::kVersion, kUnknown);
-    store(at + key_offset::kLength, std::uint64_t{key.size()});  // flags and zeros with it
-    std::memcpy(at + kKeyHeadBytes, key.data(), key.size());
-    const std::uint64_t bytes = key_entry_bytes(key.size());
-    std::memset(at + kKeyHeadBytes + key.size(), 0, bytes - kKeyHeadBytes - key.size());
+std::byte* put_key(std::byte* at, std::string_view key, const KeyPlace& place) noexcept {
+  store(at + key_offset::kPrevious, place.previous);
+  store(at + key_offset::kVersion, place.version);
+  store(at + key_offset::kLength, std::uint64_t{key.size()} | std::uint64_t{place.flags} << 16);
+  std::memcpy(at + kKeyHeadBytes, key.data(), key.size());
+  const std::uint64_t bytes = key_entry_bytes(key.size());
+  std::memset(at + kKeyHeadBytes + key.size(), 0, bytes - kKeyHeadBytes - key.size());
+  return at + bytes;
+}
+
+const std::byte* find_key(const std::byte* at, std::uint8_t count, std::uint64_t room,
+                          std::string_view key) noexcept {
+  for (; count > 0 && room >= kKeyHeadBytes; --count) {
+    const auto length = load<std::uint16_t>(at + key_offset::kLength);
+    const std::uint64_t bytes = key_entry_bytes(length);
+    if (bytes > room) break;
+    if (length == key.size() && std::memcmp(at + kKeyHeadBytes, key.data(), length) == 0) return at;
     at += bytes;
+    room -= bytes;
   }
-  return static_cast<std::uint64_t>(at - begin);
+  return nullptr;
 }
 
 KeyView KeyRange::Iterator::operator*() const noexcept {

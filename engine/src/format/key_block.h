@@ -7,6 +7,7 @@
 
 #include "base/bytes.h"
 #include "tailrace/result.h"
+#include "tailrace/types.h"
 
 namespace tailrace {
 
@@ -42,8 +43,20 @@ inline constexpr std::uint8_t kKeyReleased = 2;
 /// the same twice).
 [[nodiscard]] Result<std::uint64_t> measure_keys(std::span<const std::string_view> keys);
 
-/// Writes the block; previous positions and versions are "unknown" until a key index exists.
-/// Returns its size in bytes.
-std::uint64_t put_keys(std::byte* at, std::span<const std::string_view> keys) noexcept;
+/// How a key stands in a record.
+struct KeyPlace {
+  Position previous = 0;      // of the record before this one that carries the key; 0 = none
+  std::uint64_t version = 1;  // how many records carry the key, this one included
+  std::uint8_t flags = kKeyCreated;
+};
+
+/// Writes one entry of a block and returns where the next one begins.
+[[nodiscard]] std::byte* put_key(std::byte* at, std::string_view key,
+                                 const KeyPlace& place) noexcept;
+
+/// Where the entry of `key` begins in a block of `count` keys at `at`, or nullptr if it is not
+/// among those that lie within `room` bytes.
+[[nodiscard]] const std::byte* find_key(const std::byte* at, std::uint8_t count, std::uint64_t room,
+                                        std::string_view key) noexcept;
 
 }  // namespace tailrace

@@ -36,12 +36,15 @@ Result<LogMeta> parse_log_meta(Bytes bytes, const std::string& path) {
   if (meta.magic != kLogMagic) return not_a_log("not a log: wrong magic number", 0);
   // The version is looked at before the checksum: a later format may place it elsewhere.
   if (meta.format_version != kFormatVersion) {
-    return fail(Error(errc::unsupported_version,
-                      fmt::format("format version {}, but this Tailrace knows only version {}",
-                                  meta.format_version, kFormatVersion))
-                    .path(path)
-                    .offset(offsetof(LogMeta, format_version))
-                    .next("use the Tailrace that wrote the log, or a newer one"));
+    Error error(errc::unsupported_version,
+                fmt::format("format version {}, but this Tailrace knows only version {}",
+                            meta.format_version, kFormatVersion));
+    error.path(path).offset(offsetof(LogMeta, format_version));
+    error.next(meta.format_version > kFormatVersion
+                   ? "use the Tailrace that wrote the log, or a newer one"
+                   : "copy it into a new log with the Tailrace that wrote it and this one: "
+                     "OLD read LOG --json | NEW append COPY --jsonl --keep-time");
+    return fail(std::move(error));
   }
   if (meta.crc != log_meta_crc(meta)) return not_a_log("damaged: wrong checksum", 12);
   if (!std::has_single_bit(meta.segment_size_bytes) ||
@@ -57,8 +60,8 @@ Result<LogMeta> parse_log_meta(Bytes bytes, const std::string& path) {
   if (meta.id_window != 0 || std::any_of(std::begin(meta.reserved), std::end(meta.reserved),
                                          [](std::uint8_t byte) { return byte != 0; })) {
     return fail(Error(errc::unsupported_version,
-                      "the log declares an id window or something newer, which format version 0 "
-                      "does not have")
+                      "the log declares an id window or something else that this Tailrace does not "
+                      "know")
                     .path(path)
                     .offset(offsetof(LogMeta, id_window))
                     .next("use the Tailrace that wrote the log, or a newer one"));

@@ -33,7 +33,7 @@ static_assert(offsetof(LogMeta, created_ns) == 64);
 static_assert(offsetof(LogMeta, reserved) == 72);
 
 inline constexpr std::uint64_t kLogMagic = 0x31474F4C4C525454;  // "TTRLLOG1" in the file
-inline constexpr std::uint32_t kFormatVersion = 0;
+inline constexpr std::uint32_t kFormatVersion = 1;
 
 [[nodiscard]] std::uint32_t log_meta_crc(const LogMeta& meta) noexcept;
 

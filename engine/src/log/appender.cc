@@ -15,10 +15,14 @@ namespace {
 /// read up to it without touching the writer's newest line.
 constexpr std::uint64_t kCommittedEveryBytes = std::uint64_t{8} << 10;
 
+Error open_claim_error() {
+  return {errc::invalid_argument, "a claim is open: commit or abort it first"};
+}
+
 }  // namespace
 
 Appender::Appender(const LogFiles& files, ControlView control, Committer& committer,
-                   Preparer& preparer, MarkQueue& marks, const Clock& clock,
+                   Preparer& preparer, MarkQueue& marks, KeyLedger& keys, const Clock& clock,
                    std::atomic<Position>& published)
     : clock_(clock),
       control_(control),
@@ -27,7 +31,8 @@ Appender::Appender(const LogFiles& files, ControlView control, Committer& commit
       files_(files),
       committer_(committer),
       preparer_(preparer),
-      marks_(marks) {}
+      marks_(marks),
+      keys_(keys) {}
 
 void Appender::begin(const Cursor& end, std::byte* segment) noexcept {
   const Position base = align_down(end.position, files_.meta.segment_size_bytes);
@@ -40,6 +45,7 @@ void Appender::begin(const Cursor& end, std::byte* segment) noexcept {
   last_timestamp_ns_ = end.timestamp_ns;
   epoch_ = end.epoch;
   epoch16_ = static_cast<std::uint16_t>(epoch_);
+  keys_.stand_in(base, segment);
   published_.store(end_, std::memory_order_release);
 }
 
@@ -89,33 +95,55 @@ Result<Appended> Appender::append(const RecordInput& record) {
   return Appended{batch->position, batch->end, batch->first_sequence};
 }
 
-/// How much room a batch takes.
+/// How much room a batch takes; the key index is ready for its keys then.
 Result<std::uint64_t> Appender::measure(std::span<const RecordInput> records) {
   std::uint64_t total = 0;
+  std::uint64_t keys = 0;
   for (const RecordInput& record : records) {
     std::uint64_t size = kFrameHeaderBytes + record.payload.size();
     if (!record.keys.empty()) [[unlikely]] {
       auto key_bytes = measure_keys(record.keys);
       if (!key_bytes) return fail(std::move(key_bytes.error()));
+      if (record.releases > record.keys.size()) {
+        return fail(Error(errc::invalid_argument, "a record releases more keys than it carries"));
+      }
       size += *key_bytes;
+      keys += record.keys.size();
     }
     total += frame_span(size);
+  }
+  if (keys != 0) [[unlikely]] {
+    if (auto ready = prepare_keys(keys); !ready) return fail(std::move(ready.error()));
   }
   return total;
 }
 
+Result<void> Appender::prepare_keys(std::uint64_t count) {
+  if (stopped() != Stop::no) return fail(stop_error());  // a forked child has nothing to look at
+  if (claim_) return fail(open_claim_error());           // it knows where its keys are in the index
+  return keys_.prepare(count, end_);
+}
+
 /// Fills a frame whose record has keys, all but its commit word. Returns its size.
-std::uint32_t Appender::put_keyed(std::byte* frame, Position position, FrameHead head,
-                                  const RecordInput& record) const noexcept {
+Result<std::uint32_t> Appender::put_keyed(std::byte* frame, Position position, FrameHead head,
+                                          const RecordInput& record) {
+  if (auto found = keys_.look_up(record); !found) return fail(std::move(found.error()));
   head.key_count = static_cast<std::uint8_t>(record.keys.size());
   std::byte* const keys = frame + kFrameHeaderBytes;
-  const std::uint64_t key_bytes = put_keys(keys, record.keys);
+  const std::uint64_t key_bytes = keys_.put(keys);
+  keys_.note(position);
   const auto size =
       static_cast<std::uint32_t>(kFrameHeaderBytes + key_bytes + record.payload.size());
   std::uint32_t crc = put_head(frame, head, position, size, crc_seed_);
   crc = crc_bytes(crc, keys, key_bytes);
   put_crc(frame, crc_copy(crc, keys + key_bytes, record.payload.data(), record.payload.size()));
   return size;
+}
+
+/// A batch cannot be finished: what it has written from end_ up to `end` becomes zero again.
+void Appender::abandon(Position end) noexcept {
+  std::memset(at(end_), 0, end - end_);
+  keys_.undo();
 }
 
 Result<AppendedBatch> Appender::append_batch(std::span<const RecordInput> records) {
@@ -134,6 +162,7 @@ Result<AppendedBatch> Appender::append_batch(std::span<const RecordInput> record
   Position position = first;
   FrameHead head = head_of(FrameKind::batch_record, 0, last_timestamp_ns_);
   bool told_time = false;
+  bool keyed = false;
   std::uint32_t first_size = 0;
   const RecordInput* const last = &records.back();
   for (const RecordInput* record = records.data(); record <= last; ++record) {
@@ -152,7 +181,13 @@ Result<AppendedBatch> Appender::append_batch(std::span<const RecordInput> record
       const std::uint32_t crc = put_head(frame, head, position, size, crc_seed);
       put_crc(frame, crc_copy(crc, frame + kFrameHeaderBytes, payload.data(), payload.size()));
     } else {
-      size = put_keyed(frame, position, head, *record);
+      auto put = put_keyed(frame, position, head, *record);
+      if (!put) {
+        abandon(position);
+        return fail(std::move(put.error()));
+      }
+      size = *put;
+      keyed = true;
     }
     // All frames but the first are complete before the first is published, which publishes all.
     if (head.sequence == first_sequence) [[unlikely]] {
@@ -172,19 +207,27 @@ Result<AppendedBatch> Appender::append_batch(std::span<const RecordInput> record
   next_sequence_ = head.sequence;
   publish_frame(at(first), first_size);
   publish(position);
+  if (keyed) [[unlikely]]
+    keys_.keep();
   return AppendedBatch{first, position, first_sequence, head.sequence - 1};
 }
 
 Result<std::span<std::byte>> Appender::claim(std::size_t payload_bytes, const RecordInput& header) {
-  std::uint64_t key_bytes = 0;
   if (!header.keys.empty()) {
-    auto measured = measure_keys(header.keys);
+    RecordInput keys_only = header;
+    keys_only.payload = {};
+    auto measured = measure({&keys_only, 1});
     if (!measured) return fail(std::move(measured.error()));
-    key_bytes = *measured;
   }
+  std::uint64_t key_bytes = 0;
+  for (const std::string_view key : header.keys) key_bytes += key_entry_bytes(key.size());
   const std::uint64_t span = frame_span(kFrameHeaderBytes + key_bytes + payload_bytes);
   if (!ready_for(span)) {
     if (auto error = boundary(span)) return fail(std::move(*error));
+  }
+  if (key_bytes != 0) {
+    if (auto found = keys_.look_up(header); !found) return fail(std::move(found.error()));
+    keys_.put(at(end_) + kFrameHeaderBytes);
   }
   OpenClaim claim;
   claim.head = head_of(FrameKind::record, header.type, header.timestamp_ns);
@@ -192,10 +235,8 @@ Result<std::span<std::byte>> Appender::claim(std::size_t payload_bytes, const Re
   claim.key_bytes = static_cast<std::uint32_t>(key_bytes);
   claim.span = span;
   claim_ = claim;
-  std::byte* const frame = at(end_);
-  if (key_bytes != 0) put_keys(frame + kFrameHeaderBytes, header.keys);
   soft_end_ = end_;  // any other append comes to boundary() and is refused there
-  return std::span(frame + kFrameHeaderBytes + key_bytes, payload_bytes);
+  return std::span(at(end_) + kFrameHeaderBytes + key_bytes, payload_bytes);
 }
 
 Result<Appended> Appender::commit_claim(std::size_t payload_bytes) {
@@ -219,6 +260,10 @@ Result<Appended> Appender::commit_claim(std::size_t payload_bytes) {
   put_crc(frame, crc);
   publish_frame(frame, size);
   publish(position + frame_span(size));
+  if (claim.key_bytes != 0) {
+    keys_.note(position);
+    keys_.keep();
+  }
   return Appended{position, end_, next_sequence_++};
 }
 
@@ -234,7 +279,7 @@ void Appender::abort_claim() noexcept {
 /// What is due now and then, before `span` bytes are appended; afterwards there is room for them.
 std::optional<Error> Appender::boundary(std::uint64_t span) {
   if (stopped() != Stop::no) return stop_error();
-  if (claim_) return Error(errc::invalid_argument, "a claim is open: commit or abort it first");
+  if (claim_) return open_claim_error();
   if (span > max_frame_size(files_.meta.segment_size_bytes)) {
     return Error(errc::too_large,
                  fmt::format("{} bytes with header and keys, but a segment takes only {}", span,

@@ -8,6 +8,7 @@
 #include "format/control.h"
 #include "format/frame.h"
 #include "log/committer.h"
+#include "log/key_ledger.h"
 #include "log/log_files.h"
 #include "log/mark_queue.h"
 #include "log/preparer.h"
@@ -30,7 +31,7 @@ enum class Stop : std::uint32_t { no = 0, poisoned, forked, closed };
 class Appender {
  public:
   Appender(const LogFiles& files, ControlView control, Committer& committer, Preparer& preparer,
-           MarkQueue& marks, const Clock& clock, std::atomic<Position>& published);
+           MarkQueue& marks, KeyLedger& keys, const Clock& clock, std::atomic<Position>& published);
 
   /// Stands at `end`, in `segment`; the epoch in force there is still an earlier writer's.
   void begin(const Cursor& end, std::byte* segment) noexcept;
@@ -85,10 +86,12 @@ class Appender {
   [[nodiscard]] std::int64_t raise(std::int64_t wanted_ns) noexcept;
   [[nodiscard]] std::int64_t stamp(std::int64_t wanted_ns) noexcept;
   void publish(Position end) noexcept;
-  [[nodiscard]] static Result<std::uint64_t> measure(std::span<const RecordInput> records);
-  [[nodiscard, gnu::noinline]] std::uint32_t put_keyed(std::byte* frame, Position position,
-                                                       FrameHead head,
-                                                       const RecordInput& record) const noexcept;
+  [[nodiscard]] Result<std::uint64_t> measure(std::span<const RecordInput> records);
+  [[nodiscard, gnu::noinline]] Result<void> prepare_keys(std::uint64_t count);
+  [[nodiscard, gnu::noinline]] Result<std::uint32_t> put_keyed(std::byte* frame, Position position,
+                                                               FrameHead head,
+                                                               const RecordInput& record);
+  [[gnu::noinline]] void abandon(Position end) noexcept;
   [[nodiscard]] std::optional<Error> boundary(std::uint64_t span);
   [[nodiscard]] std::optional<Error> roll();
   [[nodiscard]] Result<std::byte*> begin_header(std::uint64_t number, const Cursor& end);
@@ -113,6 +116,7 @@ class Appender {
   Committer& committer_;
   Preparer& preparer_;
   MarkQueue& marks_;
+  KeyLedger& keys_;
   Position segment_end_ = 0;
   Position next_mark_ = 0;
   Epoch epoch_ = 0;

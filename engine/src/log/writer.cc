@@ -57,7 +57,9 @@ class Writer::Impl : public ForkGuard {
         syncer_(files_, segments_, committer_),
         preparer_(files_, segments_, committer_, control_file_.activity(), marks_, published_,
                   {options.populate_ahead_bytes, options.when_behind}),
-        appender_(files_, control_, committer_, preparer_, marks_, process_clock(), published_),
+        keys_(files_, control_),
+        appender_(files_, control_, committer_, preparer_, marks_, keys_, process_clock(),
+                  published_),
         options_(options) {}
 
   ~Impl() override { static_cast<void>(close()); }
@@ -104,6 +106,7 @@ class Writer::Impl : public ForkGuard {
   Committer committer_;
   Syncer syncer_;
   Preparer preparer_;
+  KeyLedger keys_;
   Appender appender_;
   std::optional<Helper> helper_;
   WriterOptions options_;
