@@ -29,6 +29,10 @@ void Acks::error(std::uint64_t line, std::string_view code, std::string_view mes
   answer({line, Kind::error, {}, std::string(code), std::string(message)});
 }
 
+void Acks::conflict(std::uint64_t line, const Conflict& conflict) {
+  answer({line, Kind::conflict, {}, {}, {}, conflict});
+}
+
 void Acks::durable() {
   for (const Answer& answer : waiting_) write(answer);
   waiting_.clear();
@@ -55,6 +59,26 @@ void Acks::answer(Answer answer) {
   }
 }
 
+void Acks::write(const Conflict& conflict) {
+  out_.put(R"(,"conflict":{"condition":)");
+  write_string(out_, to_string(conflict.condition));
+  if (!conflict.key.empty()) {
+    out_.put(R"(,"key":)");
+    write_key(out_, conflict.key);
+    out_.put(R"(,"version":)");
+    out_.put_number(conflict.version);
+    if (conflict.released) out_.put(R"(,"released":true)");
+  }
+  out_.put(R"(,"sequence":)");
+  out_.put_number(conflict.sequence);
+  if (!conflict.key.empty()) {
+    out_.put(R"(,"position":")");
+    out_.put_number(conflict.position);
+    out_.put('"');
+  }
+  out_.put('}');
+}
+
 void Acks::write(const Answer& answer) {
   out_.put(R"({"line":)");
   out_.put_number(answer.line);
@@ -71,6 +95,7 @@ void Acks::write(const Answer& answer) {
       out_.put(R"(,"count":)");
       out_.put_number(answer.place.last_sequence - answer.place.first_sequence + 1);
       break;
+    case Kind::conflict: write(answer.conflict); break;
     case Kind::error:
       out_.put(R"(,"error":)");
       write_string(out_, answer.code);

@@ -24,6 +24,7 @@ class Acks {
 
   void record(std::uint64_t line, const Appended& place);
   void batch(std::uint64_t line, const AppendedBatch& place);
+  void conflict(std::uint64_t line, const Conflict& conflict);
   void error(std::uint64_t line, std::string_view code, std::string_view message);
 
   /// Everything appended so far is durable.
@@ -36,17 +37,19 @@ class Acks {
   [[nodiscard]] const Output& output() const noexcept { return out_; }
 
  private:
-  enum class Kind : std::uint8_t { record, batch, error, unknown };
+  enum class Kind : std::uint8_t { record, batch, conflict, error, unknown };
   struct Answer {
     std::uint64_t line = 0;
     Kind kind = Kind::record;
     AppendedBatch place;
     std::string code;
     std::string message;
+    Conflict conflict{};
   };
 
   void answer(Answer answer);
   void write(const Answer& answer);
+  void write(const Conflict& conflict);
 
   Output out_;
   Promise promise_;

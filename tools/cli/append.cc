@@ -17,11 +17,45 @@ constexpr const char* kExamples = R"(Examples:
   echo hello | tailrace append events
   tailrace append events --key-field origin < flights.jsonl
   find . -type f -print0 | tailrace append events -z --type 7 --key inventory
+  echo '{"name":"ada"}' | tailrace append users --key user:ada --expect-absent user:ada
   echo '{"data":"hello","keys":["user:alice"]}' | tailrace append events --jsonl --acks --durable)";
 
 std::optional<std::string> parse_key(std::string_view text) {
   if (what_is_wrong_with_key(text)) return std::nullopt;
   return std::string(text);
+}
+
+std::optional<Expected> parse_absent(std::string_view text) {
+  if (what_is_wrong_with_key(text)) return std::nullopt;
+  return Expected{ConditionKind::absent, std::string(text), 0};
+}
+
+std::optional<Expected> parse_exists(std::string_view text) {
+  if (what_is_wrong_with_key(text)) return std::nullopt;
+  return Expected{ConditionKind::exists, std::string(text), 0};
+}
+
+// K=N; the key may hold further signs of equality.
+std::optional<Expected> parse_key_and_number(std::string_view text, ConditionKind kind) {
+  const std::size_t equals = text.rfind('=');
+  if (equals == std::string_view::npos) return std::nullopt;
+  const auto number = parse_number(text.substr(equals + 1));
+  if (!number || what_is_wrong_with_key(text.substr(0, equals))) return std::nullopt;
+  return Expected{kind, std::string(text.substr(0, equals)), *number};
+}
+
+std::optional<Expected> parse_version(std::string_view text) {
+  return parse_key_and_number(text, ConditionKind::version);
+}
+
+std::optional<Expected> parse_unchanged(std::string_view text) {
+  return parse_key_and_number(text, ConditionKind::unchanged);
+}
+
+std::optional<Expected> parse_last_sequence(std::string_view text) {
+  const auto number = parse_number(text);
+  if (!number) return std::nullopt;
+  return Expected{ConditionKind::last_sequence, {}, *number};
 }
 
 struct Append {
@@ -82,6 +116,24 @@ void add_append(CLI::App& app, Run& run) {
       ->excludes(jsonl);
   add_values(sub, "--key-field", requests.key_fields, parse_text,
              {"F", "a field", "the value of this field of the JSON payload is a key (repeatable)"})
+      ->excludes(jsonl);
+
+  auto& expected = options.expected;
+  add_values(
+      sub, "--expect-absent", expected, parse_absent,
+      {"K", "a key of 1 to 65535 bytes", "append all of stdin as one batch, if no record has K"})
+      ->excludes(jsonl);
+  add_values(sub, "--expect-exists", expected, parse_exists,
+             {"K", "a key of 1 to 65535 bytes", "... if a record has K and it was not released"})
+      ->excludes(jsonl);
+  add_values(sub, "--expect-version", expected, parse_version,
+             {"K=N", "a key, = and a number", "... if N records have K"})
+      ->excludes(jsonl);
+  add_values(sub, "--expect-unchanged", expected, parse_unchanged,
+             {"K=SEQ", "a key, = and a sequence", "... if no record after SEQ has K"})
+      ->excludes(jsonl);
+  add_values(sub, "--expect-last-sequence", expected, parse_last_sequence,
+             {"SEQ", "a number", "... if SEQ is the log's last (0: it is empty)"})
       ->excludes(jsonl);
 
   sub.add_flag("--keep-time", append->keep_time,

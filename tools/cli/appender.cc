@@ -26,6 +26,10 @@ std::size_t max_json_bytes(std::size_t max_payload_bytes) {
   return std::min(8 * max_payload_bytes, kSimdjsonBytes);
 }
 
+Appended only_record(const AppendedBatch& place) {
+  return {place.position, place.end, place.first_sequence};
+}
+
 std::size_t max_frame_bytes(const Writer& writer, const AppendOptions& options) {
   const std::size_t max_payload_bytes = writer.max_payload_bytes();
   return options.requests.jsonl ? max_json_bytes(max_payload_bytes) : max_payload_bytes;
@@ -42,6 +46,7 @@ Appender::Appender(Writer& writer, const AppendOptions& options)
             writer.epoch()) {}
 
 Exit Appender::run() {
+  if (!options_.expected.empty()) return run_as_one();
   for (;;) {
     group_start_ = std::chrono::steady_clock::now();
     do {
@@ -86,7 +91,14 @@ Appender::Next Appender::take(Got got, std::string_view frame) {
 Appender::Next Appender::append(std::string_view frame) {
   const auto request = requests_.read(frame);
   if (!request) return invalid(request.error());
-  if (request->batch) {
+  if (!request->conditions.empty()) {
+    const auto decision = writer_.append_if(request->conditions, request->records);
+    if (!decision) return refused(decision.error());
+    unsynced_ = true;  // a conflict, too, rests on what must be durable first
+    if (decision->conflict) return conflict(*decision->conflict);
+    if (options_.acks && request->batch) acks_.batch(line_, decision->place);
+    if (options_.acks && !request->batch) acks_.record(line_, only_record(decision->place));
+  } else if (request->batch) {
     const auto place = writer_.append_batch(request->records);
     if (!place) return refused(place.error());
     if (options_.acks) acks_.batch(line_, *place);
@@ -100,6 +112,22 @@ Appender::Next Appender::append(std::string_view frame) {
   return Next::go_on;
 }
 
+Appender::Next Appender::conflict(const Conflict& conflict) {
+  if (options_.acks) {
+    acks_.conflict(line_, conflict);
+    return Next::go_on;
+  }
+  const std::string key = conflict.key.empty() ? "" : fmt::format(" '{}'", conflict.key);
+  const std::string now =
+      conflict.key.empty()
+          ? fmt::format("the last sequence is {}", conflict.sequence)
+          : fmt::format("it has version {}, last written by sequence {}{}", conflict.version,
+                        conflict.sequence, conflict.released ? ", which released it" : "");
+  return stop(fmt::format("conflict: condition {}{} does not hold: {}",
+                          to_string(conflict.condition), key, now),
+              Exit::conflict);
+}
+
 Appender::Next Appender::invalid(std::string_view what) {
   if (options_.acks) acks_.error(line_, "invalid", what);
   if (!options_.skip_invalid) return stop(what, Exit::failure);
@@ -110,8 +138,10 @@ Appender::Next Appender::invalid(std::string_view what) {
 Appender::Next Appender::refused(const Error& error) {
   if (error.code() == errc::invalid_argument) return invalid(error.message());
   if (options_.acks) acks_.error(line_, to_string(error.code()), error.message());
-  // Too large is a matter of this line only; after all else the next line would fare no better.
-  if (options_.acks && error.code() == errc::too_large) return Next::go_on;
+  // These are a matter of this line only; after all else the next line would fare no better.
+  const bool only_this = error.code() == errc::too_large || error.code() == errc::beyond_end ||
+                         error.code() == errc::keys_incomplete;
+  if (options_.acks && only_this) return Next::go_on;
   return stop(error.message(), exit_for(error.code()));
 }
 

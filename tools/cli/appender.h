@@ -3,6 +3,7 @@
 #include <tailrace/writer.h>
 
 #include <chrono>
+#include <deque>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -14,12 +15,20 @@
 
 namespace tailrace::cli {
 
+/// A condition of --expect-...
+struct Expected {
+  ConditionKind kind = ConditionKind::absent;
+  std::string key;
+  std::uint64_t number = 0;
+};
+
 struct AppendOptions {
   Framing framing = Framing::lines;
   RequestOptions requests;
   bool durable = false;
   bool acks = false;
   bool skip_invalid = false;
+  std::vector<Expected> expected;  ///< any: all of stdin is one batch, appended if they hold
 };
 
 /// Carries stdin into a log.
@@ -34,12 +43,23 @@ class Appender {
   [[nodiscard]] Exit run();
 
  private:
+  /// A record of a request that is not complete yet.
+  struct Gathered {
+    std::string payload;
+    std::vector<std::string> keys;
+    std::uint32_t type = 0;
+  };
+
   /// What a frame of input means for the stream.
   enum class Next : std::uint8_t { go_on, stop };
 
   Next take_all();
   Next take(Got got, std::string_view frame);
   Next append(std::string_view frame);
+  Next conflict(const Conflict& conflict);
+  Next gather(std::string_view frame);
+  [[nodiscard]] Exit run_as_one();
+  Next append_as_one();
   Next invalid(std::string_view what);
   Next refused(const Error& error);
   Next stop(std::string_view what, Exit exit);
@@ -54,6 +74,8 @@ class Appender {
   Input input_;
   Requests requests_;
   Acks acks_;
+  std::deque<Gathered> gathered_;  // of one request
+  std::uint64_t gathered_bytes_ = 0;
 
   std::uint64_t line_ = 0;      // of the frame at hand, from 1
   std::uint64_t appended_ = 0;  // lines, not records

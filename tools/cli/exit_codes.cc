@@ -7,6 +7,7 @@ Exit exit_for(errc code) noexcept {
     case errc::invalid_argument: return Exit::usage;
     case errc::not_found: return Exit::not_found;
     case errc::out_of_range: return Exit::not_found;
+    case errc::beyond_end: return Exit::not_found;
     case errc::corrupt: return Exit::corrupt;
     case errc::gone: return Exit::corrupt;
     case errc::locked: return Exit::locked;
@@ -19,6 +20,7 @@ Exit exit_for(errc code) noexcept {
     case errc::no_space: return Exit::failure;
     case errc::too_large: return Exit::failure;
     case errc::forked: return Exit::failure;
+    case errc::keys_incomplete: return Exit::failure;
     case errc::busy:
     case errc::poisoned: return Exit::failure;
     case errc::closed: return Exit::failure;

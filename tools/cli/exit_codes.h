@@ -10,8 +10,9 @@ enum class Exit : int {
   failure = 1,
   usage = 2,
   not_found = 3,
-  corrupt = 4,  ///< also: gone
-  missed = 6,   ///< a verdict or target was missed
+  corrupt = 4,   ///< also: gone
+  conflict = 5,  ///< a condition did not hold
+  missed = 6,    ///< a verdict or target was missed
   locked = 7,
   timed_out = 124,
   interrupted = 130,

@@ -61,7 +61,8 @@ enum class Field : std::uint8_t {
   epoch,
   position,
   size,
-  release
+  release,
+  expect
 };
 
 struct FieldName {
@@ -74,9 +75,10 @@ constexpr std::array kFields = {
     FieldName{"sequence", Field::sequence}, FieldName{"timestamp_ns", Field::timestamp_ns},
     FieldName{"position", Field::position}, FieldName{"epoch", Field::epoch},
     FieldName{"size", Field::size},         FieldName{"release", Field::release},
+    FieldName{"expect", Field::expect},
 };
 // Fields of later versions: known, so that the answer can say why not.
-constexpr std::array<std::string_view, 2> kNotYet = {"expect", "event_id"};
+constexpr std::array<std::string_view, 1> kNotYet = {"event_id"};
 
 Complaint unknown_field(std::string_view name) {
   if (std::find(kNotYet.begin(), kNotYet.end(), name) != kNotYet.end()) {
@@ -95,6 +97,7 @@ const FieldName* find_field(std::string_view name) {
 
 tl::expected<Request, Complaint> RequestReader::read(std::string_view line) {
   records_.clear();
+  conditions_.clear();
   keys_.clear();
   key_counts_.clear();
   decoded_size_ = 0;
@@ -103,7 +106,8 @@ tl::expected<Request, Complaint> RequestReader::read(std::string_view line) {
   const auto object = parse_object(parser_, line);
   if (!object) return tl::unexpected(object.error());
   const bool batch = object->at_key("batch").error() == simdjson::SUCCESS;
-  if (const auto checked = batch ? read_batch(*object) : read_record(*object); !checked) {
+  if (const auto checked = batch ? read_batch(*object) : read_record(*object, Level::request);
+      !checked) {
     return tl::unexpected(checked.error());
   }
   // Only now do the keys lie still.
@@ -112,11 +116,18 @@ tl::expected<Request, Complaint> RequestReader::read(std::string_view line) {
     records_[i].keys = keys.first(key_counts_[i]);
     keys = keys.subspan(key_counts_[i]);
   }
-  return Request{batch, records_};
+  return Request{batch, records_, conditions_};
 }
 
 RequestReader::Checked RequestReader::read_batch(Object line) {
+  bool expected = false;
   for (const auto [name, value] : line) {
+    if (name == "expect") {
+      if (std::exchange(expected, true))
+        return complaint(Complaint("field \"expect\" given twice"));
+      if (auto checked = read_expect(value); !checked) return checked;
+      continue;
+    }
     if (name != "batch") return complaint("beside \"batch\": {}", unknown_field(name));
     dom::array elements;
     if (!records_.empty()) return complaint(Complaint("field \"batch\" given twice"));
@@ -125,7 +136,7 @@ RequestReader::Checked RequestReader::read_batch(Object line) {
       dom::object object;
       const std::size_t number = records_.size() + 1;
       if (element.get(object)) return complaint("record {} of the batch: not an object", number);
-      if (const auto checked = read_record(object); !checked) {
+      if (const auto checked = read_record(object, Level::element); !checked) {
         return complaint("record {} of the batch: {}", number, checked.error());
       }
     }
@@ -134,7 +145,7 @@ RequestReader::Checked RequestReader::read_batch(Object line) {
   return {};
 }
 
-RequestReader::Checked RequestReader::read_record(Object object) {
+RequestReader::Checked RequestReader::read_record(Object object, Level level) {
   RecordInput record;
   std::string_view data, encoding = "utf8";
   std::uint32_t seen = 0;
@@ -143,6 +154,9 @@ RequestReader::Checked RequestReader::read_record(Object object) {
   for (const auto [name, value] : object) {
     const FieldName* const known = find_field(name);
     if (known == nullptr) return complaint(unknown_field(name));
+    if (known->field == Field::expect && level == Level::element) {
+      return complaint(Complaint("\"expect\" belongs beside \"batch\", not into it"));
+    }
     const std::uint32_t bit = std::uint32_t{1} << static_cast<unsigned>(known->field);
     if ((seen & bit) != 0) return complaint("field \"{}\" given twice", name);
     seen |= bit;
@@ -160,6 +174,9 @@ RequestReader::Checked RequestReader::read_record(Object object) {
         break;
       case Field::release:
         if (auto checked = read_keys(name, value, released_); !checked) return checked;
+        break;
+      case Field::expect:
+        if (auto checked = read_expect(value); !checked) return checked;
         break;
       case Field::encoding:
         if (value.get(encoding)) return complaint(Complaint("\"encoding\" must be a string"));
@@ -220,6 +237,60 @@ tl::expected<std::string_view, Complaint> RequestReader::read_key(Element elemen
     return complaint(Complaint("a key is not base64"));
   }
   return complaint(Complaint("a key must be a string or {\"base64\":\"...\"}"));
+}
+
+// {"absent":[KEY],"exists":[KEY],"version":{KEY:N},"unchanged":{KEY:N},"last_sequence":N}
+RequestReader::Checked RequestReader::read_expect(Element expect) {
+  dom::object object;
+  if (expect.get(object)) return complaint(Complaint("\"expect\" must be an object"));
+  std::vector<std::string_view> seen;
+  for (const auto [name, value] : object) {
+    if (std::find(seen.begin(), seen.end(), name) != seen.end()) {
+      return complaint("field \"{}\" of \"expect\" given twice", name);
+    }
+    seen.push_back(name);
+    Checked checked;
+    if (name == "absent") {
+      checked = read_expected_keys(name, value, ConditionKind::absent);
+    } else if (name == "exists") {
+      checked = read_expected_keys(name, value, ConditionKind::exists);
+    } else if (name == "version") {
+      checked = read_expected_numbers(name, value, ConditionKind::version);
+    } else if (name == "unchanged") {
+      checked = read_expected_numbers(name, value, ConditionKind::unchanged);
+    } else if (name == "last_sequence") {
+      std::uint64_t sequence = 0;
+      if (value.get(sequence)) return complaint(Complaint("\"last_sequence\" must be a number"));
+      conditions_.push_back(Condition::last_sequence(sequence));
+    } else if (name == "no_match" || name == "fence") {
+      return complaint("condition \"{}\": not supported yet", name);
+    } else {
+      return complaint("unknown condition \"{}\"", name);
+    }
+    if (!checked) return checked;
+  }
+  return {};
+}
+
+RequestReader::Checked RequestReader::read_expected_keys(std::string_view name, Element list,
+                                                         ConditionKind kind) {
+  std::vector<std::string_view> keys;
+  if (auto checked = read_keys(name, list, keys); !checked) return checked;
+  for (const std::string_view key : keys) conditions_.push_back({kind, key, 0});
+  return {};
+}
+
+RequestReader::Checked RequestReader::read_expected_numbers(std::string_view name, Element map,
+                                                            ConditionKind kind) {
+  dom::object object;
+  if (map.get(object)) return complaint("\"{}\" must be an object of keys and numbers", name);
+  for (const auto [key, value] : object) {
+    std::uint64_t number = 0;
+    if (value.get(number)) return complaint("\"{}\": a number must stand behind each key", name);
+    if (const auto wrong = what_is_wrong_with_key(key)) return complaint(*wrong);
+    conditions_.push_back({kind, key, number});
+  }
+  return {};
 }
 
 tl::expected<std::int64_t, Complaint> RequestReader::read_time(Element element) const {

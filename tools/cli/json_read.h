@@ -1,7 +1,7 @@
 #pragma once
 
 #include <simdjson.h>
-#include <tailrace/record.h>
+#include <tailrace/condition.h>
 
 #include <cstdint>
 #include <span>
@@ -16,6 +16,7 @@ namespace tailrace::cli {
 struct Request {
   bool batch = false;                    ///< {"batch":[...]}: all or nothing
   std::span<const RecordInput> records;  ///< one, if not a batch
+  std::span<const Condition> conditions{};
 };
 
 /// What is wrong with a line, for people.
@@ -38,8 +39,15 @@ class RequestReader {
   using Element = simdjson::dom::element;
   using Checked = tl::expected<void, Complaint>;
 
+  /// Whether fields stand that are a request's and not a record's.
+  enum class Level : std::uint8_t { request, element };
+
   [[nodiscard]] Checked read_batch(Object line);
-  [[nodiscard]] Checked read_record(Object object);
+  [[nodiscard]] Checked read_record(Object object, Level level);
+  [[nodiscard]] Checked read_expect(Element expect);
+  [[nodiscard]] Checked read_expected_keys(std::string_view name, Element list, ConditionKind kind);
+  [[nodiscard]] Checked read_expected_numbers(std::string_view name, Element map,
+                                              ConditionKind kind);
   [[nodiscard]] Checked read_keys(std::string_view field, Element list,
                                   std::vector<std::string_view>& into);
   [[nodiscard]] tl::expected<std::string_view, Complaint> read_key(Element element);
@@ -50,6 +58,7 @@ class RequestReader {
   Time time_;
   simdjson::dom::parser parser_;
   std::vector<RecordInput> records_;
+  std::vector<Condition> conditions_;
   std::vector<std::string_view> keys_;      // of all records, one after the other
   std::vector<std::size_t> key_counts_;     // of each record
   std::vector<std::string_view> released_;  // of one record

@@ -26,8 +26,8 @@ constexpr const char* kExamples = R"(Examples:
 
 `tailrace COMMAND --help` says more. Data goes to stdout, all else to stderr.
 Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 corrupt or gone,
-6 verdict missed or problem found, 7 another process is writing, 124 timed out,
-130 interrupted.)";
+5 a condition did not hold, 6 verdict missed or problem found,
+7 another process is writing, 124 timed out, 130 interrupted.)";
 
 // A log's file must never get the number of a standard stream that came in closed: our output
 // would go into it. /dev/null opened the wrong way round makes using the stream an error.

@@ -76,4 +76,19 @@ struct RecordInput {
   std::size_t releases = 0;
 };
 
+/// Where a record went. `end` is where the next frame begins.
+struct Appended {
+  Position position = 0;
+  Position end = 0;
+  Sequence sequence = 0;
+};
+
+/// Where a batch went: records first_sequence to last_sequence, without a gap.
+struct AppendedBatch {
+  Position position = 0;  ///< of the first record
+  Position end = 0;
+  Sequence first_sequence = 0;
+  Sequence last_sequence = 0;
+};
+
 }  // namespace tailrace

@@ -5,6 +5,7 @@
 #include <memory>
 #include <span>
 
+#include "tailrace/condition.h"
 #include "tailrace/export.h"
 #include "tailrace/record.h"
 #include "tailrace/result.h"
@@ -36,21 +37,6 @@ struct WriterOptions {
   std::size_t populate_ahead_bytes = std::size_t{16} << 20;
   /// How long open() waits for another writer to let go of the log. 0 = answer `locked` at once.
   std::chrono::milliseconds lock_timeout{0};
-};
-
-/// Where a record went. `end` is where the next frame begins.
-struct Appended {
-  Position position = 0;
-  Position end = 0;
-  Sequence sequence = 0;
-};
-
-/// Where a batch went: records first_sequence to last_sequence, without a gap.
-struct AppendedBatch {
-  Position position = 0;  ///< of the first record
-  Position end = 0;
-  Sequence first_sequence = 0;
-  Sequence last_sequence = 0;
 };
 
 /// What opening the log for writing found and did.
@@ -131,6 +117,17 @@ class TAILRACE_EXPORT Writer {
   /// one segment; those without a timestamp of their own share one. Errors: as append; none of them
   /// is appended.
   [[nodiscard]] Result<AppendedBatch> append_batch(std::span<const RecordInput> records);
+
+  /// Appends the records as one, if all conditions hold now; else nothing is appended, and the
+  /// decision says which one did not and how things stand. Committed on return, as append_batch;
+  /// wait_durable(decision.decided_at) says when the answer is durable. Errors: as append_batch,
+  /// beyond_end (a condition speaks of a sequence that is not there), corrupt (an older record that
+  /// had to be looked at); nothing is appended.
+  [[nodiscard]] Result<Decision> append_if(std::span<const Condition> conditions,
+                                           std::span<const RecordInput> records);
+  [[nodiscard]] Result<Decision> append_if(const Condition& condition, const RecordInput& record) {
+    return append_if({&condition, 1}, {&record, 1});
+  }
 
   /// Room for a record to be filled in place and then committed or aborted. type, keys and
   /// timestamp are taken from `header` (its payload is ignored); payload_bytes is the most that

@@ -80,6 +80,11 @@ namespace tailrace {
   X(no_membarrier, "arming puts no barrier into the appender's thread")                          \
   /* Keys */                                                                                     \
   X(growth_cuts_a_cluster, "the key index stops moving slots in the middle of a cluster")        \
+  X(key_compared_by_hash_only, "two keys of one hash are taken for one")                         \
+  X(a_release_is_forgotten, "a released key is not absent")                                      \
+  X(a_release_changes_nothing, "a key is unchanged though it was released")                      \
+  X(beyond_the_end_is_unchanged, "a condition may speak of records that are not there")          \
+  X(only_the_first_condition, "of several conditions only the first is judged")                  \
   X(keys_of_a_refused_batch_stay, "a batch that is refused half-way leaves its keys in the index")
 
 enum class Mistake : std::uint8_t {

@@ -7,6 +7,7 @@
 
 #include "base/planted.h"
 #include "format/segment_header.h"
+#include "log/conditions.h"
 
 namespace tailrace {
 namespace {
@@ -118,9 +119,15 @@ Result<std::uint64_t> Appender::measure(std::span<const RecordInput> records) {
   return total;
 }
 
+/// What stands in the way of any append. An open claim knows where its keys are in the index.
+Result<void> Appender::may_append() const {
+  if (stopped() != Stop::no) return fail(stop_error());
+  if (claim_) return fail(open_claim_error());
+  return {};
+}
+
 Result<void> Appender::prepare_keys(std::uint64_t count) {
-  if (stopped() != Stop::no) return fail(stop_error());  // a forked child has nothing to look at
-  if (claim_) return fail(open_claim_error());           // it knows where its keys are in the index
+  if (auto may = may_append(); !may) return may;
   return keys_.prepare(count, end_);
 }
 
@@ -210,6 +217,30 @@ Result<AppendedBatch> Appender::append_batch(std::span<const RecordInput> record
   if (keyed) [[unlikely]]
     keys_.keep();
   return AppendedBatch{first, position, first_sequence, head.sequence - 1};
+}
+
+Result<Decision> Appender::append_if(std::span<const Condition> conditions,
+                                     std::span<const RecordInput> records) {
+  bool by_key = false;
+  for (const Condition& condition : conditions) {
+    if (auto right = check_condition(condition, last_sequence()); !right) {
+      return fail(std::move(right.error()));
+    }
+    by_key = by_key || asks_for_key(condition);
+  }
+  // Before the conditions, so that a stopped writer, or one with an open claim, decides nothing.
+  if (auto ready = by_key ? prepare_keys(0) : may_append(); !ready) {
+    return fail(std::move(ready.error()));
+  }
+  for (const Condition& condition : conditions) {
+    auto conflict = judge_condition(keys_, condition, last_sequence());
+    if (!conflict) return fail(std::move(conflict.error()));
+    if (*conflict) return Decision{std::move(*conflict), {}, end_ - 1};
+    if (planted(Mistake::only_the_first_condition)) break;
+  }
+  auto place = append_batch(records);
+  if (!place) return fail(std::move(place.error()));
+  return Decision{{}, *place, place->position};
 }
 
 Result<std::span<std::byte>> Appender::claim(std::size_t payload_bytes, const RecordInput& header) {

@@ -44,6 +44,8 @@ class Appender {
   [[nodiscard, gnu::always_inline]] Result<Appended> append(Bytes payload, std::uint32_t type);
   [[nodiscard]] Result<Appended> append(const RecordInput& record);
   [[nodiscard]] Result<AppendedBatch> append_batch(std::span<const RecordInput> records);
+  [[nodiscard]] Result<Decision> append_if(std::span<const Condition> conditions,
+                                           std::span<const RecordInput> records);
   [[nodiscard]] Result<std::span<std::byte>> claim(std::size_t payload_bytes,
                                                    const RecordInput& header);
   [[nodiscard]] Result<Appended> commit_claim(std::size_t payload_bytes);
@@ -87,6 +89,7 @@ class Appender {
   [[nodiscard]] std::int64_t stamp(std::int64_t wanted_ns) noexcept;
   void publish(Position end) noexcept;
   [[nodiscard]] Result<std::uint64_t> measure(std::span<const RecordInput> records);
+  [[nodiscard]] Result<void> may_append() const;
   [[nodiscard, gnu::noinline]] Result<void> prepare_keys(std::uint64_t count);
   [[nodiscard, gnu::noinline]] Result<std::uint32_t> put_keyed(std::byte* frame, Position position,
                                                                FrameHead head,

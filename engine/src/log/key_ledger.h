@@ -63,6 +63,9 @@ class KeyLedger {
   };
   [[nodiscard]] Result<Frame> frame_at(Position position);
 
+  /// The index was built when a part of the log had been removed: a key that is not in it may have
+  /// been written there.
+  [[nodiscard]] bool incomplete() const noexcept { return incomplete_; }
   [[nodiscard]] const KeyIndex* index() const noexcept { return index_ ? &*index_ : nullptr; }
 
  private:
@@ -83,6 +86,7 @@ class KeyLedger {
   const LogFiles& files_;
   ControlView control_;
   std::optional<KeyIndex> index_;
+  bool incomplete_ = false;
   Position current_base_ = 0;
   const std::byte* current_ = nullptr;
   std::vector<SegmentFile> behind_;  // by number; those that were looked at are mapped

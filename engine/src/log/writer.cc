@@ -269,6 +269,10 @@ Result<Appended> Writer::append(const RecordInput& record) {
 Result<AppendedBatch> Writer::append_batch(std::span<const RecordInput> records) {
   return impl_->appender().append_batch(records);
 }
+Result<Decision> Writer::append_if(std::span<const Condition> conditions,
+                                   std::span<const RecordInput> records) {
+  return impl_->appender().append_if(conditions, records);
+}
 Result<Claim> Writer::claim(std::size_t payload_bytes, const RecordInput& header) {
   auto payload = impl_->appender().claim(payload_bytes, header);
   if (!payload) return fail(std::move(payload.error()));

@@ -1,0 +1,70 @@
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "tailrace/export.h"
+#include "tailrace/record.h"
+
+/// Conditional append: what must hold for an append to happen, judged by the writer against
+/// everything before it. docs/conditional-append.md shows what it is good for.
+namespace tailrace {
+
+enum class ConditionKind : std::uint8_t {
+  absent,         ///< no record carries the key, or the last one that does has released it
+  exists,         ///< the opposite
+  version,        ///< so many records carry the key (a release counts)
+  unchanged,      ///< no record behind this sequence carries the key (a release counts)
+  last_sequence,  ///< the log's last record has this sequence; 0 = it has no record
+};
+
+/// "absent", "exists", "version", "unchanged", "last_sequence".
+[[nodiscard]] TAILRACE_EXPORT const char* to_string(ConditionKind kind) noexcept;
+
+/// One condition. The key's bytes need to live until append_if returns.
+struct Condition {
+  ConditionKind kind = ConditionKind::absent;
+  std::string_view key{};    ///< empty for last_sequence
+  std::uint64_t number = 0;  ///< the version, or the sequence
+
+  [[nodiscard]] static Condition absent(std::string_view key) {
+    return {ConditionKind::absent, key, 0};
+  }
+  [[nodiscard]] static Condition exists(std::string_view key) {
+    return {ConditionKind::exists, key, 0};
+  }
+  [[nodiscard]] static Condition version(std::string_view key, std::uint64_t version) {
+    return {ConditionKind::version, key, version};
+  }
+  [[nodiscard]] static Condition unchanged(std::string_view key, Sequence since) {
+    return {ConditionKind::unchanged, key, since};
+  }
+  [[nodiscard]] static Condition last_sequence(Sequence sequence) {
+    return {ConditionKind::last_sequence, {}, sequence};
+  }
+};
+
+/// Which condition did not hold, and how things stand instead: enough to read what happened, decide
+/// anew and try again.
+struct Conflict {
+  ConditionKind condition = ConditionKind::absent;
+  std::string key;            ///< empty for last_sequence
+  std::uint64_t version = 0;  ///< of the key: how many records carry it; 0 = none
+  bool released = false;      ///< the last of them released it
+  Sequence sequence = 0;      ///< of the last record that carries the key, or of the log
+  Position position = 0;      ///< where that one lies; 0 for last_sequence
+};
+
+/// What append_if decided.
+struct Decision {
+  std::optional<Conflict> conflict;  ///< none: the records were appended
+  AppendedBatch place;               ///< where; nothing if there is a conflict
+  /// The answer rests on everything before and at this position: Writer::wait_durable(decided_at)
+  /// says when no power cut can undo it, be it a success or a conflict.
+  Position decided_at = 0;
+
+  [[nodiscard]] bool appended() const noexcept { return !conflict; }
+};
+
+}  // namespace tailrace

@@ -1,0 +1,130 @@
+"""Conditions of `tailrace append`: --expect-..., and "expect" in the lines of --jsonl --acks."""
+
+import json
+import shutil
+import unittest
+
+from cli import CliTest
+
+
+class Flags(CliTest):
+    def setUp(self):
+        super().setUp()
+        self.create()
+
+    def last(self):
+        return self.info()["last_sequence"]
+
+    def test_absent(self):
+        self.append(b"ada\n", "--key", "user:ada", "--expect-absent", "user:ada")
+        done = self.append(b"ada\n", "--key", "user:ada", "--expect-absent", "user:ada", code=5)
+        self.assertIn("condition absent 'user:ada' does not hold", done.err)
+        self.assertIn("sequence 1", done.err)
+        self.assertEqual(self.last(), 1)
+
+    def test_each_flag(self):
+        self.append(b"x\n", "--key", "k")
+        for flags in (("--expect-exists", "k"), ("--expect-version", "k=1"), ("--expect-unchanged", "k=1"),
+                      ("--expect-last-sequence", "4"), ("--expect-version", "never=0", "--expect-exists", "k")):
+            self.append(b"y\n", *flags)
+        self.assertEqual(self.last(), 6)
+        for flags in (("--expect-exists", "never"), ("--expect-version", "k=2"), ("--expect-unchanged", "k=0"),
+                      ("--expect-last-sequence", "5"), ("--expect-exists", "k", "--expect-absent", "k")):
+            self.append(b"y\n", *flags, code=5)
+        self.assertEqual(self.last(), 6)
+
+    def test_all_of_stdin_is_one_batch_or_nothing(self):
+        self.append(b"a\nb\nc\n", "--key", "k", "--expect-absent", "k")
+        self.append(b"d\ne\n", "--key", "k", "--expect-absent", "k", code=5)
+        self.assertEqual(self.payloads(), [b"a", b"b", b"c"])
+        done = self.append(b"d\0e", "-z", "--acks", "--durable", "--expect-version", "k=3")
+        self.assertEqual((done.json[0]["first_sequence"], done.json[0]["count"], done.json[0]["durable"]), (4, 2, True))
+
+    def test_a_conflict_is_answered_with_acks(self):
+        done = self.append(b"a\n", "--acks", "--expect-exists", "k")
+        self.assertEqual(done.json, [{"line": 1, "conflict": {"condition": "exists", "key": "k", "version": 0, "sequence": 0,
+                                                             "position": "0"}}])
+
+    def test_beyond_the_end(self):
+        done = self.append(b"a\n", "--expect-last-sequence", "7", code=3)
+        self.assertIn("there is no sequence 7 yet, the last is 0", done.err)
+
+    def test_more_than_a_segment_holds_is_refused_whole(self):
+        shutil.rmtree(self.log)
+        self.create(None, "--segment-size", "1MiB")
+        self.append(b"x" * 400_000 + b"\n" + b"y" * 700_000 + b"\n", "--expect-absent", "k", code=1)
+        self.assertEqual(self.payloads(), [])
+
+    def test_wrong_values_are_usage_errors(self):
+        for flags in (("--expect-version", "k"), ("--expect-version", "=3"), ("--expect-unchanged", "k=x"),
+                      ("--expect-absent", ""), ("--expect-last-sequence", "-1"), ("--jsonl", "--expect-absent", "k")):
+            self.append(b"a\n", *flags, code=2)
+
+
+class Lines(CliTest):
+    def setUp(self):
+        super().setUp()
+        self.create()
+
+    def answers(self, *lines, flags=(), code=0):
+        text = "".join(json.dumps(line) + "\n" for line in lines).encode()
+        return self.append(text, "--jsonl", "--acks", *flags, code=code).json
+
+    def test_conflicts_do_not_stop_the_stream(self):
+        for flags in ((), ("--durable",)):
+            key = f"user:ada{flags}"
+            record = {"data": "x", "keys": [key], "expect": {"absent": [key]}}
+            first, second, third = self.answers(record, record, {"data": "y"}, flags=flags)
+            conflict = second["conflict"]
+            self.assertEqual((conflict["condition"], conflict["key"], conflict["version"], conflict["sequence"],
+                              conflict["position"]), ("absent", key, 1, first["sequence"], first["position"]))
+            self.assertEqual(third["sequence"], first["sequence"] + 1)
+
+    def test_every_condition(self):
+        expect = {"absent": ["a"], "exists": ["k"], "version": {"k": 1}, "unchanged": {"k": 1}, "last_sequence": 1}
+        answers = self.answers({"keys": ["k"]}, {"expect": expect}, {"expect": expect})
+        self.assertEqual(answers[1]["sequence"], 2)
+        self.assertEqual(answers[2]["conflict"], {"condition": "last_sequence", "sequence": 2})
+
+    def test_a_batch_has_conditions_beside_it(self):
+        batch = {"batch": [{"keys": ["k"]}, {"keys": ["k"]}], "expect": {"absent": ["k"]}}
+        first, second = self.answers(batch, batch)
+        self.assertEqual((first["first_sequence"], first["count"]), (1, 2))
+        self.assertEqual(second["conflict"]["version"], 2)
+        self.answers({"batch": [{"expect": {}}]}, code=1)
+
+    def test_a_released_key_is_free_again(self):
+        taken = {"keys": ["k"], "expect": {"absent": ["k"]}}
+        answers = self.answers(taken, {"release": ["k"], "expect": {"exists": ["k"]}}, taken,
+                               {"release": ["k"]}, {"expect": {"exists": ["k"]}})
+        self.assertEqual([answer.get("sequence") for answer in answers], [1, 2, 3, 4, None])
+        self.assertTrue(answers[4]["conflict"]["released"])
+
+    def test_keys_of_any_bytes(self):
+        key = {"base64": "/wE="}
+        answers = self.answers({"keys": [key]}, {"expect": {"absent": [key]}})
+        self.assertEqual(answers[1]["conflict"]["key"], key)
+
+    def test_beyond_the_end_is_answered_and_the_stream_goes_on(self):
+        answers = self.answers({"expect": {"unchanged": {"k": 5}}}, {"data": "x"})
+        self.assertEqual(answers[0]["error"], "beyond_end")
+        self.assertEqual(answers[1]["sequence"], 1)
+
+    def test_without_acks_a_conflict_ends_it_with_5(self):
+        done = self.append(b'{"data":"a"}\n{"expect":{"exists":["k"]}}\n{"data":"b"}\n', "--jsonl", code=5)
+        self.assertIn("line 2: conflict", done.err)
+        self.assertEqual(self.payloads(), [b"a"])
+
+    def test_malformed_conditions(self):
+        for expect in ([], {"absent": "k"}, {"absent": [""]}, {"version": ["k"]}, {"version": {"k": "1"}},
+                       {"version": {"k": -1}}, {"unchanged": {"": 1}}, {"last_sequence": "1"}, {"absnt": ["k"]},
+                       {"no_match": {}}, {"fence": {}}):
+            answers = self.answers({"expect": expect}, code=1)
+            self.assertEqual(answers[0]["error"], "invalid", expect)
+        self.append(b'{"expect":{"absent":["a"],"absent":["b"]}}\n', "--jsonl", code=1)
+        self.append(b'{"expect":{},"expect":{}}\n', "--jsonl", code=1)
+        self.assertEqual(self.payloads(), [])
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
