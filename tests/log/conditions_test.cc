@@ -217,7 +217,7 @@ TEST(Conditions, RandomRequestsAreDecidedAsTheHistorySays) {
   std::mt19937_64 random(run_seed());
   std::uint64_t judged = 0;
   std::uint64_t conflicts = 0;
-  for (std::uint64_t round = 0; round < times(18, 100); ++round) {
+  for (std::uint64_t round = 0; round < times(24, 100); ++round) {
     hash_mask = round % 3 == 1 ? 0x3f : ~std::uint64_t{0};
     const TempLog log;
     History history;
