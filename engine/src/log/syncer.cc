@@ -58,10 +58,10 @@ Result<void> Syncer::sync(Position from, Position to) {
     const std::uint64_t last = std::min(to - base, files_.meta.segment_size_bytes);
     segment->mapping->let_go(first, last);
     for (std::uint64_t at = first; at < last; at += kPieceBytes) {
-      const std::uint64_t to = std::min(at + kPieceBytes, last);
-      auto done = segment->mapping->sync(at, to, segment->path);
+      const std::uint64_t piece_end = std::min(at + kPieceBytes, last);
+      auto done = segment->mapping->sync(at, piece_end, segment->path);
       if (!done && planted(Mistake::retry_failed_sync)) {
-        done = segment->mapping->sync(at, to, segment->path);
+        done = segment->mapping->sync(at, piece_end, segment->path);
       }
       if (!done) return done;
     }
