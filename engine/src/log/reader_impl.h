@@ -50,6 +50,14 @@ class Reader::Impl {
 
   void stop() noexcept { stopped_.store(true, std::memory_order_relaxed); }
 
+  /// The frame of the record that next() has just given.
+  [[nodiscard]] const std::byte* frame_of(const RecordView& record) const noexcept {
+    return segment_ + (record.position - segment_base_);
+  }
+  [[nodiscard]] const ControlFile& control() const noexcept { return control_file_; }
+  [[nodiscard]] bool follows_durable() const noexcept { return options_.follow == Follow::durable; }
+  [[nodiscard]] bool stopped() const noexcept { return stopped_.load(std::memory_order_relaxed); }
+
  private:
   /// What to do after a look that gave no record.
   enum class Then : std::uint8_t { retry, end, gone, corrupt, closed };
@@ -103,6 +111,14 @@ class Reader::Impl {
   std::vector<SegmentFile> held_;
   std::optional<Error> error_;
   Parking parking_;
+};
+
+/// What the engine's own parts see of a Reader.
+class ReaderAccess {
+ public:
+  using Impl = Reader::Impl;
+  [[nodiscard]] static Impl& impl(Reader& reader) noexcept { return *reader.impl_; }
+  [[nodiscard]] static const Impl& impl(const Reader& reader) noexcept { return *reader.impl_; }
 };
 
 inline bool Reader::Impl::next_plain(RecordView& out) noexcept {
