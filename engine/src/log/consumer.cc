@@ -14,6 +14,9 @@ namespace {
 /// What was passed over is committed at least this often, so that a filter that lets nothing pass
 /// does not make its consumer look stuck.
 constexpr std::uint32_t kCommitPassedEvery = 4096;
+/// Gates are looked at when what they said last is not enough, and after so many records, so that
+/// one that was reset or removed holds its followers back that soon.
+constexpr std::uint32_t kRecordsPerLook = 64;
 
 Error forked_error() { return {errc::forked, "this consumer belongs to the parent process"}; }
 
@@ -98,9 +101,12 @@ Result<void> Consumer::Impl::look_at_gates() {
   return {};
 }
 
-/// Whether all gates have committed the pending record. They are asked only when what they said
-/// last is not enough.
+/// Whether all gates have committed the pending record.
 Result<bool> Consumer::Impl::gates_let_pass() {
+  if (++since_look_ >= kRecordsPerLook) {
+    since_look_ = 0;
+    if (auto looked = look_at_gates(); !looked) return fail(looked.error());
+  }
   for (Gate& gate : gates_) {
     if (gate.lets_pass(pending_)) continue;
     if (auto looked = gate.look(gate_kind_); !looked) return fail(looked.error());

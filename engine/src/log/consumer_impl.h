@@ -77,6 +77,7 @@ class Consumer::Impl final : public ForkGuard {
   Reader reader_;
   OwnConsumer own_;
   std::vector<Gate> gates_;
+  std::uint32_t since_look_ = 0;  // records handed out since the gates were looked at
   GateKind gate_kind_ = GateKind::committed;
   ConsumerFilter filter_;
   bool filters_ = false;

@@ -48,6 +48,8 @@ Result<OwnConsumer> OwnConsumer::open(const ConsumerStore& store, const std::str
 
 OwnConsumer::~OwnConsumer() {
   if (signed_ && mapping_) store_owner({});
+  // At once, also for children that have not yet closed their share of it.
+  if (lock_) unlock_file(lock_.get());
 }
 
 void OwnConsumer::continue_from(const ConsumerProgress& progress) noexcept {
