@@ -90,7 +90,20 @@ namespace tailrace {
   X(gate_not_asked_for_durable, "a gate's progress counts before it is durable")                 \
   X(commit_goes_back, "a commit of an earlier stamp goes back")                                  \
   X(filtered_not_passed, "what the filter passed over is never committed")                       \
-  X(gate_removal_unnoticed, "a gate that was removed goes on counting")
+  X(gate_removal_unnoticed, "a gate that was removed goes on counting")                          \
+  /* Retention */                                                                                \
+  X(files_trimmed_first, "files go before an anchor says that they are gone")                    \
+  X(control_trimmed_first, "readers are told of a trim before an anchor is")                     \
+  X(trimmed_control_not_synced, "files go while control says so only in the page cache")         \
+  X(one_anchor_for_a_trim, "files go though the older anchor still wants them")                  \
+  X(trimmed_newest_first, "a trim removes the newest files first")                               \
+  X(trimmed_index_kept, "a removed segment's index file stays")                                  \
+  X(left_overs_kept, "what an interrupted trim left stays for ever")                             \
+  X(newest_segment_trimmed, "a trim takes what is not synced, and the segment being written")    \
+  X(trim_past_a_pin, "a trim takes what a retaining consumer needs")                             \
+  X(trimmed_is_corrupt, "a reader takes a removed segment for damage")                           \
+  X(age_by_wall_clock_alone, "a clock that jumps ahead makes all records old")                   \
+  X(punched_without_a_word, "a reader is not warned that bytes turn to zeros under it")
 
 enum class Mistake : std::uint8_t {
   none,

@@ -42,6 +42,10 @@ Result<ControlFile> ControlFile::open_or_remake(const LogFiles& files) {
 
 void ControlFile::flush() const noexcept { mapping_.flush(); }
 
+Result<void> ControlFile::sync(const LogFiles& files) const {
+  return mapping_.sync(0, mapping_.size(), files.root.path_of(file_name::kControl));
+}
+
 bool ControlFile::of_this_boot() const noexcept {
   return view().writer().boot_id == this_boot() || planted(Mistake::another_boot_trusted);
 }

@@ -31,6 +31,9 @@ class ControlFile {
   /// Writes it to the disk, as well as that goes: what it says is a lower bound anyway.
   void flush() const noexcept;
 
+  /// Makes it durable. Errors: io, no_space.
+  [[nodiscard]] Result<void> sync(const LogFiles& files) const;
+
   /// Whether what it says was written in this boot: else pages that never reached the disk are
   /// missing, and nothing is known to be durable but what it claims.
   [[nodiscard]] bool of_this_boot() const noexcept;

@@ -74,17 +74,27 @@ class Reader::Impl {
   [[nodiscard]] Then doubt(FrameState state, Position bad_position, Sequence bad_sequence);
   [[nodiscard]] std::optional<bool> valid_now();
   [[nodiscard]] bool must_be_valid();
+  [[nodiscard]] bool trimmed();
   [[nodiscard]] Then corrupt(FrameState state, Position bad_position, Sequence bad_sequence);
   [[nodiscard]] Error not_found_error(const Cursor& found, Position durable,
                                       std::string what) const;
 
   // reader_seek.cc
   [[nodiscard]] Position visible_end() const noexcept;
+  template <class Locate>
+  [[nodiscard]] Result<Cursor> steadily(Locate locate) const;
+  [[nodiscard]] Result<Cursor> find_end() const;
+  [[nodiscard]] Result<Cursor> find_sequence(Sequence sequence) const;
+  [[nodiscard]] Result<Cursor> find_position(Position position) const;
+  [[nodiscard]] Result<Cursor> find_time(std::int64_t timestamp_ns) const;
   template <class Before>
   [[nodiscard]] Result<SegmentFile> find_segment(Before before) const;
   template <class Before, class Stop>
   [[nodiscard]] Result<Cursor> find_in_segment(const SegmentFile& segment, Before before,
                                                Stop stop) const;
+
+  [[nodiscard]] Cursor start_of(Position retained) const;
+  [[nodiscard]] Error gone_error(Position retained, Sequence wanted) const;
 
   // reader_wait.cc
   [[nodiscard]] bool something_new() const noexcept;
