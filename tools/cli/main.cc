@@ -65,6 +65,7 @@ Exit parse_and_run(int argc, char** argv) {
   add_stat(app, run);
   add_verify(app, run);
   add_repair(app, run);
+  add_trim(app, run);
   add_backup(app, run);
   add_restore(app, run);
   add_doctor(app, run);

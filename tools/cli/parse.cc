@@ -93,6 +93,24 @@ std::optional<std::uint64_t> parse_size(std::string_view text) {
   return *number << shift;
 }
 
+std::optional<std::int64_t> parse_duration(std::string_view text) {
+  constexpr std::int64_t kSecondNs = 1'000'000'000;
+  if (text.empty()) return std::nullopt;
+  std::int64_t unit = kSecondNs;
+  switch (text.back()) {
+    case 's': break;
+    case 'm': unit *= 60; break;
+    case 'h': unit *= 3600; break;
+    case 'd': unit *= 86400; break;
+    default: return std::nullopt;
+  }
+  const auto number = parse_number(text.substr(0, text.size() - 1));
+  if (!number || *number == 0 || *number > static_cast<std::uint64_t>(INT64_MAX / unit)) {
+    return std::nullopt;
+  }
+  return static_cast<std::int64_t>(*number) * unit;
+}
+
 std::optional<std::int64_t> parse_time(std::string_view text) {
   namespace chrono = std::chrono;
   if (const auto nanoseconds = parse_number(text)) {

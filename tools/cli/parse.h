@@ -24,6 +24,9 @@ namespace tailrace::cli {
 /// Unix epoch. Returns the latter.
 [[nodiscard]] std::optional<std::int64_t> parse_time(std::string_view text);
 
+/// "90s", "15m", "36h", "7d": a whole number above 0 with its unit. In nanoseconds.
+[[nodiscard]] std::optional<std::int64_t> parse_duration(std::string_view text);
+
 /// "1x", "0.5x", "10": how many times the original speed. Finite, above 0.
 [[nodiscard]] std::optional<double> parse_speed(std::string_view text);
 

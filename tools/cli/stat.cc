@@ -56,6 +56,9 @@ std::string as_json(const LogStats& stats) {
   json["journal_used_bytes"] = stats.journal_used_bytes;
   json["segments_ready"] = stats.segments_ready;
   json["segments_late"] = stats.segments_late;
+  json["first_sequence"] = stats.first_sequence;
+  json["segments_removed"] = stats.segments_removed;
+  json["retention"] = to_string(stats.retention);
   return json.dump() + "\n";
 }
 
@@ -69,6 +72,16 @@ std::string durable_text(const LogStats& stats) {
                      stats.committed_sequence - *stats.durable_sequence);
 }
 
+std::string_view retention_text(RetentionState state) {
+  switch (state) {
+    case RetentionState::well: return "";
+    case RetentionState::held: return "held: a consumer needs what would go; see trim --dry-run";
+    case RetentionState::paused: return "paused: the wall clock has jumped, ages are not believed";
+    case RetentionState::failing: return "failing: files cannot be read or removed";
+  }
+  return "";
+}
+
 std::string as_text(const LogStats& stats) {
   std::string text;
   const auto line = [&text](std::string_view name, std::string_view value) {
@@ -80,6 +93,10 @@ std::string as_text(const LogStats& stats) {
   line("records", fmt::format("{} in {}, committed up to sequence {}", stats.records,
                               format_size(stats.bytes), stats.committed_sequence));
   line("durable", durable_text(stats));
+  if (stats.first_position > 0) {
+    line("retained", fmt::format("from sequence {}, position {}", stats.first_sequence,
+                                 stats.first_position));
+  }
   if (stats.epoch == 0) return text;
   line("backend", stats.backend);
   const std::uint64_t each = stats.commits == 0 ? 0 : stats.commit_bytes / stats.commits;
@@ -96,7 +113,11 @@ std::string as_text(const LogStats& stats) {
   line("syncs", fmt::format("{} of segments, {} of them with the page being written", stats.syncs,
                             stats.close_syncs));
   line("segments",
-       fmt::format("{} prepared in time, {} late", stats.segments_ready, stats.segments_late));
+       fmt::format("{} prepared in time, {} late, {} removed", stats.segments_ready,
+                   stats.segments_late, stats.segments_removed));
+  if (const auto trouble = retention_text(stats.retention); !trouble.empty()) {
+    line("retention", trouble);
+  }
   return text;
 }
 
