@@ -1,6 +1,8 @@
 #pragma once
 
+#include "base/clock.h"
 #include "common/damage.h"
+#include "format/activity.h"
 #include "format/segment_header.h"
 #include "log/trim.h"
 

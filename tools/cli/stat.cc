@@ -94,8 +94,8 @@ std::string as_text(const LogStats& stats) {
                               format_size(stats.bytes), stats.committed_sequence));
   line("durable", durable_text(stats));
   if (stats.first_position > 0) {
-    line("retained", fmt::format("from sequence {}, position {}", stats.first_sequence,
-                                 stats.first_position));
+    line("retained",
+         fmt::format("from sequence {}, position {}", stats.first_sequence, stats.first_position));
   }
   if (stats.epoch == 0) return text;
   line("backend", stats.backend);
@@ -112,9 +112,8 @@ std::string as_text(const LogStats& stats) {
                               format_size(stats.journal_size_bytes)));
   line("syncs", fmt::format("{} of segments, {} of them with the page being written", stats.syncs,
                             stats.close_syncs));
-  line("segments",
-       fmt::format("{} prepared in time, {} late, {} removed", stats.segments_ready,
-                   stats.segments_late, stats.segments_removed));
+  line("segments", fmt::format("{} prepared in time, {} late, {} removed", stats.segments_ready,
+                               stats.segments_late, stats.segments_removed));
   if (const auto trouble = retention_text(stats.retention); !trouble.empty()) {
     line("retention", trouble);
   }

@@ -42,8 +42,7 @@ Result<void> check(const CreateOptions& options) {
 
 }  // namespace
 
-Result<void> make_log_files(const Directory& directory, const LogMeta& meta,
-                            const Extent& extent) {
+Result<void> make_log_files(const Directory& directory, const LogMeta& meta, const Extent& extent) {
   if (!directory.exists(file_name::kSegments)) {
     if (auto done = directory.make_directory(file_name::kSegments, 02750); !done) return done;
   }

@@ -10,10 +10,10 @@ namespace tailrace {
 /// Something for which old segments stay: today a retaining consumer. Whoever else needs some (a
 /// snapshot) adds a pin of its own to collect_pins.
 struct Pin {
-  std::string who;               // for people
-  Position needed = 0;           // this and everything behind it must stay
-  std::uint64_t cap_bytes = 0;   // ... as long as it is not more than this; 0 = whatever it is
-  bool holds_append = false;     // beyond the cap: append waits; else the pin gives way
+  std::string who;              // for people
+  Position needed = 0;          // this and everything behind it must stay
+  std::uint64_t cap_bytes = 0;  // ... as long as it is not more than this; 0 = whatever it is
+  bool holds_append = false;    // beyond the cap: append waits; else the pin gives way
 
   /// What it keeps of a log that ends at `end`.
   [[nodiscard]] Position keeps_from(Position end) const noexcept;

@@ -14,8 +14,8 @@
 namespace tailrace {
 
 /// The slow file work of a writer, off the append path: makes the next segment ready while this one
-/// fills, opens finished ones to the group, writes the index, lets go of what is behind, and of what is
-/// not retained.
+/// fills, opens finished ones to the group, writes the index, lets go of what is behind, and of
+/// what is not retained.
 ///
 /// Invariant: segment n+2 is made only after segment n is synced to its end. So a file that exists
 /// bears witness (see durable_floor), and what is committed but not synced stays within two
@@ -27,9 +27,9 @@ class Preparer {
     std::size_t populate_ahead_bytes = 0;
     WhenBehind when_behind = WhenBehind::wait;
   };
-  Preparer(const LogFiles& files, LiveSegments& segments, Committer& committer,
-           Trimmer& trimmer, ActivityView activity, MarkQueue& marks,
-           const std::atomic<Position>& published, Options options);
+  Preparer(const LogFiles& files, LiveSegments& segments, Committer& committer, Trimmer& trimmer,
+           ActivityView activity, MarkQueue& marks, const std::atomic<Position>& published,
+           Options options);
   ~Preparer() { stop(); }
 
   /// Errors: io.

@@ -119,12 +119,13 @@ Result<Cursor> Reader::Impl::locate_time(std::int64_t timestamp_ns) const {
 /// What a reader is told that wants a record from before the first one retained.
 Error Reader::Impl::gone_error(Position retained, Sequence wanted) const {
   const Sequence first = start_of(retained).sequence;
-  Error error(errc::gone,
-              first > wanted
-                  ? fmt::format("records {} to {} are no longer retained: the first one that is has "
-                                "sequence {}, position {}",
-                                wanted, first - 1, first, retained)
-                  : fmt::format("no longer retained: the log begins at position {}", retained));
+  Error error(
+      errc::gone,
+      first > wanted
+          ? fmt::format("records {} to {} are no longer retained: the first one that is has "
+                        "sequence {}, position {}",
+                        wanted, first - 1, first, retained)
+          : fmt::format("no longer retained: the log begins at position {}", retained));
   error.path(files_.root.path()).sequence(wanted).next("seek to its start");
   return error;
 }

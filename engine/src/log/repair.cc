@@ -45,7 +45,8 @@ Result<void> examine_journal(Patient& patient) {
 /// Where neither the journal nor `control` is left to say where the log begins, the oldest file
 /// does.
 Result<void> guess_retained(Patient& patient) {
-  const bool told = patient.scan.anchor.generation != 0 || patient.control->view().writer().epoch != 0;
+  const bool told =
+      patient.scan.anchor.generation != 0 || patient.control->view().writer().epoch != 0;
   if (told) return {};
   auto segments = patient.files.list_segments();
   if (!segments) return fail(segments.error());
@@ -161,9 +162,8 @@ Result<void> replace_journal(const Patient& patient, Epoch epoch) {
   const Directory& root = patient.files.root;
   const std::string beside = std::string(file_name::kJournal) + ".new";
   if (auto done = root.remove(beside); !done) return done;
-  if (auto done =
-          JournalFile::create(root, beside, patient.files.meta,
-                              {retained_by(patient), patient.judged.end.position}, epoch);
+  if (auto done = JournalFile::create(root, beside, patient.files.meta,
+                                      {retained_by(patient), patient.judged.end.position}, epoch);
       !done) {
     return done;
   }

@@ -184,10 +184,10 @@ Result<TrimPlan> plan_trim(const std::filesystem::path& path, const TrimTarget& 
   auto pins = collect_pins(*files);
   if (!pins) return fail(pins.error());
   const ControlView view = control->view();
-  const Position synced = control->writer_alive()
-                              ? std::min(control->activity().get(&Activity::synced_to),
-                                         view.durable())
-                              : tail->position;
+  const Position synced =
+      control->writer_alive()
+          ? std::min(control->activity().get(&Activity::synced_to), view.durable())
+          : tail->position;
   const TrimBounds bounds = trim_bounds(*files, view.first_retained(), tail->position, synced);
   auto plan = make_trim_plan(*files, bounds, target, *pins);
   if (plan) plan->mapped_by = mappers_below(*files, plan->new_first_position);

@@ -10,9 +10,10 @@ namespace tailrace {
 
 /// Between what a trim may cut.
 struct TrimBounds {
-  Position first = 0;      // retained now
-  Position end = 0;        // of the log
-  Position removable = 0;  // a segment's base: everything below is synced, and so is the header there
+  Position first = 0;  // retained now
+  Position end = 0;    // of the log
+  Position removable =
+      0;  // a segment's base: everything below is synced, and so is the header there
 };
 
 /// `synced_to`: everything below is durable in the segments, and acknowledged.

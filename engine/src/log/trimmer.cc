@@ -100,8 +100,8 @@ bool Trimmer::consider_asked(const TrimTarget& target) {
 Result<TrimPlan> Trimmer::plan(const TrimTarget& target, const std::vector<Pin>& pins) const {
   const ControlView view = control_.view();
   const Position synced = std::min(committer_.synced_to(), committer_.durable());
-  const TrimBounds bounds =
-      trim_bounds(files_, view.first_retained(), published_.load(std::memory_order_acquire), synced);
+  const TrimBounds bounds = trim_bounds(files_, view.first_retained(),
+                                        published_.load(std::memory_order_acquire), synced);
   return make_trim_plan(files_, bounds, target, pins);
 }
 

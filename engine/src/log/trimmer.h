@@ -12,8 +12,8 @@
 
 namespace tailrace {
 
-/// Removes a writer's oldest segments, off the append path, step by step: both anchors say where the
-/// log begins from now on, then `control` does, then files go, oldest first. A crash in between
+/// Removes a writer's oldest segments, off the append path, step by step: both anchors say where
+/// the log begins from now on, then `control` does, then files go, oldest first. A crash in between
 /// leaves files that nobody needs; the next opening removes them.
 ///
 /// Invariants:

@@ -211,7 +211,8 @@ Result<TrimPlan> Writer::Impl::trim(const TrimTarget& target) {
   if (appender_.stopped() == Stop::forked || appender_.stopped() == Stop::closed) {
     return fail(appender_.stop_error());
   }
-  if (target.kind == TrimTarget::Kind::sequence && target.sequence > appender_.last_sequence() + 1) {
+  if (target.kind == TrimTarget::Kind::sequence &&
+      target.sequence > appender_.last_sequence() + 1) {
     return fail(beyond_end_error(files_, target.sequence, appender_.last_sequence()));
   }
   trimmer_.ask(target);
