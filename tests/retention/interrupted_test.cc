@@ -21,8 +21,8 @@ class Interrupted : public ::testing::Test {
   void SetUp() override { fill(log_, 6); }
 
   /// The log at `path` after whatever happened to it.
-  static void expect_whole(const std::filesystem::path& path, const std::string& when) {
-    SCOPED_TRACE(when);
+  static void expect_whole(const std::filesystem::path& path, std::uint64_t point) {
+    SCOPED_TRACE("interrupted at call " + std::to_string(point));
     // As readers find it, before anybody writes.
     Reader reader = must(Reader::open(path));
     Outcome outcome{};
@@ -33,6 +33,7 @@ class Interrupted : public ::testing::Test {
     EXPECT_NE(must(verify(path)).verdict, Verdict::corrupt);
     // Each anchor alone says enough.
     for (const std::uint64_t block : {0U, 1U}) {
+      if (times(1, 2) == 1 && point % 2 != block) continue;
       const TempDir dir;
       copy_log(path, dir.path() / "log");
       poke(dir.path() / "log" / "journal", block * kJournalBlockBytes + 60, "damage");
@@ -49,7 +50,9 @@ class Interrupted : public ::testing::Test {
     EXPECT_TRUE(retained == 0 || retained == kCut);
     EXPECT_EQ(segments_of(path).front(), retained / kSmallSegment);
     for (const auto& entry : std::filesystem::directory_iterator(path / "segments")) {
-      EXPECT_GE(std::stoull(entry.path().stem()), retained) << entry << " was left behind";
+      const std::string name = entry.path().filename();
+      if (name.starts_with(".")) continue;  // a segment that was being prepared
+      EXPECT_GE(std::stoull(name), retained) << name << " was left behind";
     }
     EXPECT_EQ(must(verify(path)).verdict, Verdict::ok);
   }
@@ -78,7 +81,7 @@ TEST_F(Interrupted, ByAKillBeforeAnyCall) {
     }
     int status = 0;
     ::waitpid(child, &status, 0);
-    expect_whole(path, "killed before call " + std::to_string(point));
+    expect_whole(path, point);
     if (HasFailure()) return;
     if (WIFEXITED(status)) break;
     ++points;
@@ -91,7 +94,7 @@ TEST_F(Interrupted, ByACallThatFails) {
   std::uint64_t points = 0;
   for (const bool for_ever : {false, true}) {
     bool had_it = true;
-    for (std::uint64_t point = 1; point < 1000 && had_it; ++point) {
+    for (std::uint64_t point = 1; point < 1000 && had_it; point += times(1, 2) == 1 ? 3 : 1) {
       const TempDir dir;
       const auto path = dir.path() / "log";
       copy_log(log_.path(), path);
@@ -115,8 +118,7 @@ TEST_F(Interrupted, ByACallThatFails) {
         }
         static_cast<void>(writer.close());
       }
-      expect_whole(path,
-                   "call " + std::to_string(point) + (for_ever ? " and later" : "") + " failed");
+      expect_whole(path, point);
       if (HasFailure()) return;
       points += had_it ? 1 : 0;
     }

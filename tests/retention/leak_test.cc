@@ -30,7 +30,7 @@ Held held(const std::filesystem::path& log) {
 
 TEST(Leaks, AreNoneInAWriterAndAReaderThatGoOnForEver) {
   use_memory_disk();
-  const std::uint64_t segments = times(1000, 10);
+  const std::uint64_t segments = times(250, 40);
   TempLog log;
   WriterOptions options;
   options.sync = SyncPolicy::none;
@@ -52,7 +52,7 @@ TEST(Leaks, AreNoneInAWriterAndAReaderThatGoOnForEver) {
       ASSERT_EQ(outcome, Outcome::record) << reader.error().message();
       read = record.sequence;
     }
-    if (i % 100 == 99) {
+    if (i % 50 == 49) {
       const Held now = held(log.path());
       most.maps = std::max(most.maps, now.maps);
       most.files = std::max(most.files, now.files);

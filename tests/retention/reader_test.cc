@@ -67,12 +67,18 @@ TEST_P(Punched, BlocksAreGoneAndNothingElse) {
   RecordView record;
   ASSERT_EQ(reader.next(record), Outcome::record);
   const auto text = as_text(record.payload);
+  const auto generation = [this] {
+    return peek<std::uint64_t>(log_.path() / "control", offsetof(Control, generation));
+  };
+  const std::uint64_t before_it = generation();
   must(writer.trim(before(11)));
   const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
   while (text[0] == 'p' && std::chrono::steady_clock::now() < until) {
     std::this_thread::sleep_for(std::chrono::milliseconds(1));
   }
   ASSERT_EQ(text[0], '\0');
+  // Whoever was between a look at the header and one at the payload has been warned.
+  EXPECT_EQ(generation(), before_it + 2);
   ASSERT_EQ(reader.next(record), Outcome::gone);
   must(reader.seek_start());
   EXPECT_EQ(reader.next(record), Outcome::record);
