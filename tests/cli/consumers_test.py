@@ -225,7 +225,7 @@ class Consumers(CliTest):
         self.append(b"".join(b"%d\n" % n for n in range(11, 401)))
         self.consumers("create", "work")
         loop = f"""
-            while "{BIN}" read log --from consumer:work -n 8 --format '%s\\n' >batch && test -s batch; do
+            while "{BIN}" read log --from consumer:work -n 2 --format '%s\\n' >batch && test -s batch; do
               while read -r n; do echo "$n" >>done; done <batch
               n=$(tail -n 1 batch)
               echo "$n" >>acknowledged
@@ -238,7 +238,7 @@ class Consumers(CliTest):
             process = subprocess.Popen(["bash", "-c", loop], cwd=self.folder, start_new_session=True,
                                        stderr=subprocess.DEVNULL)
             try:
-                process.wait(dice.uniform(0.01, 0.08) if kills < 25 else PATIENCE_S)
+                process.wait(dice.uniform(0.01, 0.06) if kills < 25 else PATIENCE_S)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
@@ -252,7 +252,7 @@ class Consumers(CliTest):
         got = [int(n) for n in done.read_text().split()]
         first = [n for i, n in enumerate(got) if n not in got[:i]]
         self.assertEqual(first, list(range(1, 401)), "each at least once, in order")
-        self.assertGreater(kills, 10)
+        self.assertGreater(kills, 3)
 
 
 if __name__ == "__main__":
