@@ -78,7 +78,9 @@ TEST_F(Cut, NobodyGoesOnBehindRecordsThatAreNoMore) {
         ++diverged;
         ASSERT_FALSE(consumer) << "round " << round << ": " << was_at << " of " << durable;
         ASSERT_EQ(consumer.error().code(), errc::diverged) << consumer.error().message();
-        if (durable > 0) ASSERT_EQ(consumer.error().sequence(), durable);
+        if (durable > 0) {
+          ASSERT_EQ(consumer.error().sequence(), durable);
+        }
         continue;
       }
       ++resumed;

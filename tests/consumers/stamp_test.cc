@@ -84,7 +84,7 @@ TEST_F(Diverged, NothingIsSaidBeforeAWriterHasRecoveredTheLog) {
   EXPECT_EQ(beyond.next(record), Delivery::end);
   regrow(30);
   EXPECT_EQ(take(careful, 1), (std::vector<Sequence>{11}));
-  EXPECT_EQ(beyond.next(record), Delivery::failed);
+  ASSERT_EQ(beyond.next(record), Delivery::failed);
   EXPECT_EQ(beyond.error().code(), errc::diverged);
   EXPECT_EQ(code(beyond.commit()), errc::diverged);
 }
