@@ -102,10 +102,10 @@ TEST(Gate, ARemovedOneIsLostAlsoWhileRunning) {
   EXPECT_EQ(take(index, 100).size(), 2U);
   must(remove_consumer(log.path(), "store"));
   RecordView record;
-  EXPECT_EQ(index.next(record), Delivery::failed);
+  ASSERT_EQ(index.next(record), Delivery::failed);
   EXPECT_EQ(index.error().code(), errc::gate_lost);
   must(index.commit());  // what was handed out stays processed
-  EXPECT_EQ(index.next(record, std::chrono::seconds(9)), Delivery::failed);
+  ASSERT_EQ(index.next(record, std::chrono::seconds(9)), Delivery::failed);
 }
 
 TEST(Gate, OneMadeAnewIsAnother) {
@@ -130,7 +130,7 @@ TEST(Gate, RemovalIsNoticedWhileWaiting) {
     must(remove_consumer(log.path(), "store"));
   });
   RecordView record;
-  EXPECT_EQ(index.next(record, std::chrono::seconds(60)), Delivery::failed);
+  ASSERT_EQ(index.next(record, std::chrono::seconds(60)), Delivery::failed);
   EXPECT_EQ(index.error().code(), errc::gate_lost);
   remover.join();
 }

@@ -82,6 +82,19 @@ CATCHERS = {
     "no_last_look": ["race_arm_test"],
     "no_bump_in_helper": ["race_wake_test"],
     "no_membarrier": ["race_arm_test"],
+    # Consumers
+    "slot_without_crc": ["consumers_file_test"],
+    "older_slot_taken": ["consumers_consumer_test"],
+    "one_slot_only": ["consumers_file_test"],
+    "consumer_not_synced": ["consumers_durable_test"],
+    "owner_by_pid_alone": ["consumers_file_test"],
+    "stamp_not_checked": ["consumers_stamp_test"],
+    "gate_epoch_ignored": ["consumers_stamp_test"],
+    "gate_by_name": ["consumers_gate_test"],
+    "gate_not_asked_for_durable": ["consumers_gate_test"],
+    "commit_goes_back": ["consumers_consumer_test"],
+    "filtered_not_passed": ["consumers_consumer_test"],
+    "gate_removal_unnoticed": ["consumers_gate_test"],
 }
 
 

@@ -99,7 +99,7 @@ void add_append(CLI::App& app, Run& run) {
   add_value(sub, "--retain-size", append->retain_bytes, parse_size,
             {"SIZE", "a size like 10GiB", "meanwhile, remove old segments beyond this size"});
   add_value(
-      sub, "--retain-age", append->retain_age_ns, parse_duration,
+      sub, "--retain-age", append->retain_age_ns, parse_age,
       {"AGE", "an age like 90s, 15m, 36h or 7d", "meanwhile, remove segments older than this"});
   sub.callback([&run, append] { run = [append] { return (*append)(); }; });
 }

@@ -93,7 +93,7 @@ std::optional<std::uint64_t> parse_size(std::string_view text) {
   return *number << shift;
 }
 
-std::optional<std::int64_t> parse_duration(std::string_view text) {
+std::optional<std::int64_t> parse_age(std::string_view text) {
   constexpr std::int64_t kSecondNs = 1'000'000'000;
   if (text.empty()) return std::nullopt;
   std::int64_t unit = kSecondNs;
@@ -158,6 +158,32 @@ std::optional<double> parse_speed(std::string_view text) {
   const auto speed = parse_whole<double>(text);
   if (!speed || !std::isfinite(*speed) || *speed <= 0) return std::nullopt;
   return speed;
+}
+
+std::optional<std::int64_t> parse_duration(std::string_view text) {
+  double unit_ns = 1e9;
+  if (text.ends_with("ms")) {
+    unit_ns = 1e6;
+    text.remove_suffix(2);
+  } else if (text.ends_with('s')) {
+    text.remove_suffix(1);
+  }
+  const auto value = parse_whole<double>(text);
+  if (!value || !(*value >= 0) || *value * unit_ns > 9e18) return std::nullopt;
+  return static_cast<std::int64_t>(*value * unit_ns);
+}
+
+std::optional<int> parse_descriptor(std::string_view text) {
+  const auto number = parse_number(text);
+  if (!number || *number > 1023) return std::nullopt;
+  return static_cast<int>(*number);
+}
+
+std::string format_duration(std::int64_t ns) {
+  if (ns < 10'000) return fmt::format("{} ns", ns);
+  if (ns < 10'000'000) return fmt::format("{:.1f} us", static_cast<double>(ns) / 1e3);
+  if (ns < 10'000'000'000) return fmt::format("{:.1f} ms", static_cast<double>(ns) / 1e6);
+  return fmt::format("{:.1f} s", static_cast<double>(ns) / 1e9);
 }
 
 std::string format_size(std::uint64_t bytes) {

@@ -24,6 +24,7 @@ struct ConsumerFilter {
   std::vector<std::string> keys;
   std::vector<std::string> key_prefixes;
   std::vector<std::uint32_t> types;
+  bool engine_records = false;  ///< also the engine's own: those with a key that begins with byte 0
 };
 
 enum class CommitKind : std::uint8_t {

@@ -70,7 +70,7 @@ Delivery Consumer::Impl::next(RecordView& out) {
     }
     has_pending_ = held_ = false;
     behind_ = stamp_of_record(reader_, pending_, committed_.log_id);
-    if (!filters_ || wants(pending_)) {
+    if ((!filters_ && pending_.keys.empty()) || wants(pending_)) {
       handed_ = behind_;
       out = pending_;
       return Delivery::record;
@@ -127,15 +127,17 @@ bool Consumer::Impl::wants(const RecordView& record) const {
   if (!types.empty() && std::find(types.begin(), types.end(), record.type) == types.end()) {
     return false;
   }
-  if (filter_.keys.empty() && filter_.key_prefixes.empty()) return true;
+  const auto matches = [this](std::string_view key) {
+    return std::find(filter_.keys.begin(), filter_.keys.end(), key) != filter_.keys.end() ||
+           std::any_of(filter_.key_prefixes.begin(), filter_.key_prefixes.end(),
+                       [key](const std::string& prefix) { return key.starts_with(prefix); });
+  };
+  bool wanted = filter_.keys.empty() && filter_.key_prefixes.empty();
   for (const KeyView& key : record.keys) {
-    if (std::find(filter_.keys.begin(), filter_.keys.end(), key.bytes) != filter_.keys.end() ||
-        std::any_of(filter_.key_prefixes.begin(), filter_.key_prefixes.end(),
-                    [&key](const std::string& prefix) { return key.bytes.starts_with(prefix); })) {
-      return true;
-    }
+    if (key.bytes.starts_with('\0') && !filter_.engine_records) return false;
+    wanted = wanted || matches(key.bytes);
   }
-  return false;
+  return wanted;
 }
 
 void Consumer::Impl::put(const Stamp& stamp) noexcept {

@@ -75,6 +75,7 @@ class Reader::Impl {
   [[nodiscard]] std::optional<bool> valid_now();
   [[nodiscard]] bool must_be_valid();
   [[nodiscard]] bool trimmed();
+  [[nodiscard]] Position acknowledged() const noexcept;
   [[nodiscard]] Then corrupt(FrameState state, Position bad_position, Sequence bad_sequence);
   [[nodiscard]] Error not_found_error(const Cursor& found, Position durable,
                                       std::string what) const;

@@ -163,7 +163,7 @@ Error Reader::Impl::not_found_error(const Cursor& found, Position durable, std::
 }
 
 Result<Cursor> Reader::Impl::find_sequence(Sequence sequence) const {
-  const Position durable = control_.durable();
+  const Position durable = acknowledged();
   auto start = locate_start();
   if (!start) return start;
   if (sequence < start->sequence) {
@@ -192,7 +192,7 @@ Result<Cursor> Reader::Impl::find_sequence(Sequence sequence) const {
 }
 
 Result<Cursor> Reader::Impl::find_position(Position position) const {
-  const Position durable = control_.durable();
+  const Position durable = acknowledged();
   if (position < control_.first_retained()) {
     return fail(Error(errc::gone, "no longer retained").path(files_.root.path()).offset(position));
   }

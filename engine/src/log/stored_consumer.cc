@@ -46,7 +46,7 @@ Result<StoredConsumer> StoredConsumer::open(const ConsumerStore& store, const st
   }
   if (status.st_nlink > 1) {
     return fail(
-        Error(errc::not_a_log, "the consumer's file has another name as well").path(stored.path_));
+        Error(errc::permission, "the consumer's file has another name as well").path(stored.path_));
   }
   ConsumerHeader header{};
   auto size = read_some(file->get(), &header, sizeof header, 0, stored.path_);
