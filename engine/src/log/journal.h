@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "base/planted.h"
 #include "file/write_queue.h"
 #include "log/journal_file.h"
 #include "log/live_segments.h"
@@ -71,6 +72,7 @@ class Journal {
   void anchored(const Anchor& anchor);
   /// What both anchors say: with one of them damaged the other serves.
   [[nodiscard]] Position first_retained() const noexcept {
+    if (planted(Mistake::one_anchor_for_a_trim)) return newest_.first_retained;
     return std::min(newest_.first_retained, older_retained_);
   }
 

@@ -1,5 +1,6 @@
 #include "log/preparer.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -111,7 +112,7 @@ void Preparer::run() {
       prepare(lock);
     } else if (!to_audit_.empty()) {
       lock.unlock();
-      audit_one_index();
+      audit_one();
       lock.lock();
     }
     if (stopping_) break;
@@ -197,10 +198,15 @@ void Preparer::write_marks() {
   }
 }
 
-void Preparer::audit_one_index() {
+void Preparer::audit_one() {
   const std::uint64_t number = to_audit_.back();
   to_audit_.pop_back();
-  if (number < trimmer_.first_segment() || index_intact(files_, number)) return;
+  if (number < trimmer_.first_segment()) return;
+  // A power cut may have undone that the group may read it: what is synced are bytes, not modes.
+  if (const auto file = files_.open_owned(files_.segments, files_.segment_name(number), O_RDONLY)) {
+    static_cast<void>(::fchmod(file->get(), 0640));
+  }
+  if (index_intact(files_, number)) return;
   static_cast<void>(write_index(files_, number, collect_marks(files_, number)));
 }
 

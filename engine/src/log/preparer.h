@@ -50,7 +50,7 @@ class Preparer {
   void tidy();
   void write_marks();
   void publish_modes(std::uint64_t current);
-  void audit_one_index();
+  void audit_one();
 
   const LogFiles& files_;
   LiveSegments& segments_;
@@ -72,7 +72,7 @@ class Preparer {
   bool asked_ = false;            // the appender waits for it
   bool notified_ = false;
   bool stopping_ = false;
-  std::vector<std::uint64_t> to_audit_;  // segments whose index has not been looked at
+  std::vector<std::uint64_t> to_audit_;  // older segments that have not been looked at: index, mode
   std::thread thread_;
 };
 
