@@ -60,7 +60,9 @@ std::optional<Committer::SyncJob> Committer::sync_job() const {
       anchors = ring.announced_by(told) > 0 ? 1 : 0;
     }
   }
-  if (journal_->first_retained() < retain_from_) anchors = 2;
+  if (journal_->first_retained() < retain_from_) {
+    anchors = planted(Mistake::one_anchor_for_a_trim) ? 1 : 2;
+  }
   if (sync_requested_ > to && durable() >= sync_requested_) to = sync_requested_;
   if (to == synced && anchors == 0) return {};
   return SyncJob{synced, to, anchors, close};
