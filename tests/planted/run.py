@@ -61,6 +61,19 @@ CATCHERS = {
     "skip_directory_fsync": ["fault_order_test"],
     "segment_made_too_early": ["fault_order_test"],
     "mode_published_too_early": ["fault_order_test"],
+    # Retention
+    "files_trimmed_first": ["retention_interrupted_test"],
+    "control_trimmed_first": ["retention_interrupted_test"],
+    "trimmed_control_not_synced": ["retention_interrupted_test"],
+    "one_anchor_for_a_trim": ["retention_interrupted_test"],
+    "trimmed_newest_first": ["retention_interrupted_test"],
+    "trimmed_index_kept": ["retention_trim_test"],
+    "left_overs_kept": ["retention_trim_test"],
+    "newest_segment_trimmed": ["retention_trim_test"],
+    "trim_past_a_pin": ["retention_retain_test"],
+    "trimmed_is_corrupt": ["retention_reader_test"],
+    "age_by_wall_clock_alone": ["retention_retain_test"],
+    "punched_without_a_word": ["retention_reader_test"],
     # Readers and waking
     "no_generation_check": ["race_publish_test"],
     "reader_skips_batch_check": ["recovery_tail_test"],
@@ -69,6 +82,19 @@ CATCHERS = {
     "no_last_look": ["race_arm_test"],
     "no_bump_in_helper": ["race_wake_test"],
     "no_membarrier": ["race_arm_test"],
+    # Consumers
+    "slot_without_crc": ["consumers_file_test"],
+    "older_slot_taken": ["consumers_consumer_test"],
+    "one_slot_only": ["consumers_file_test"],
+    "consumer_not_synced": ["consumers_durable_test"],
+    "owner_by_pid_alone": ["consumers_file_test"],
+    "stamp_not_checked": ["consumers_stamp_test"],
+    "gate_epoch_ignored": ["consumers_stamp_test"],
+    "gate_by_name": ["consumers_gate_test"],
+    "gate_not_asked_for_durable": ["consumers_gate_test"],
+    "commit_goes_back": ["consumers_consumer_test"],
+    "filtered_not_passed": ["consumers_consumer_test"],
+    "gate_removal_unnoticed": ["consumers_gate_test"],
 }
 
 

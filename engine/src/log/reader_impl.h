@@ -50,6 +50,14 @@ class Reader::Impl {
 
   void stop() noexcept { stopped_.store(true, std::memory_order_relaxed); }
 
+  /// The frame of the record that next() has just given.
+  [[nodiscard]] const std::byte* frame_of(const RecordView& record) const noexcept {
+    return segment_ + (record.position - segment_base_);
+  }
+  [[nodiscard]] const ControlFile& control() const noexcept { return control_file_; }
+  [[nodiscard]] bool follows_durable() const noexcept { return options_.follow == Follow::durable; }
+  [[nodiscard]] bool stopped() const noexcept { return stopped_.load(std::memory_order_relaxed); }
+
  private:
   /// What to do after a look that gave no record.
   enum class Then : std::uint8_t { retry, end, gone, corrupt, closed };
@@ -66,17 +74,28 @@ class Reader::Impl {
   [[nodiscard]] Then doubt(FrameState state, Position bad_position, Sequence bad_sequence);
   [[nodiscard]] std::optional<bool> valid_now();
   [[nodiscard]] bool must_be_valid();
+  [[nodiscard]] bool trimmed();
+  [[nodiscard]] Position acknowledged() const noexcept;
   [[nodiscard]] Then corrupt(FrameState state, Position bad_position, Sequence bad_sequence);
   [[nodiscard]] Error not_found_error(const Cursor& found, Position durable,
                                       std::string what) const;
 
   // reader_seek.cc
   [[nodiscard]] Position visible_end() const noexcept;
+  template <class Locate>
+  [[nodiscard]] Result<Cursor> steadily(Locate locate) const;
+  [[nodiscard]] Result<Cursor> find_end() const;
+  [[nodiscard]] Result<Cursor> find_sequence(Sequence sequence) const;
+  [[nodiscard]] Result<Cursor> find_position(Position position) const;
+  [[nodiscard]] Result<Cursor> find_time(std::int64_t timestamp_ns) const;
   template <class Before>
   [[nodiscard]] Result<SegmentFile> find_segment(Before before) const;
   template <class Before, class Stop>
   [[nodiscard]] Result<Cursor> find_in_segment(const SegmentFile& segment, Before before,
                                                Stop stop) const;
+
+  [[nodiscard]] Cursor start_of(Position retained) const;
+  [[nodiscard]] Error gone_error(Position retained, Sequence wanted) const;
 
   // reader_wait.cc
   [[nodiscard]] bool something_new() const noexcept;
@@ -103,6 +122,14 @@ class Reader::Impl {
   std::vector<SegmentFile> held_;
   std::optional<Error> error_;
   Parking parking_;
+};
+
+/// What the engine's own parts see of a Reader.
+class ReaderAccess {
+ public:
+  using Impl = Reader::Impl;
+  [[nodiscard]] static Impl& impl(Reader& reader) noexcept { return *reader.impl_; }
+  [[nodiscard]] static const Impl& impl(const Reader& reader) noexcept { return *reader.impl_; }
 };
 
 inline bool Reader::Impl::next_plain(RecordView& out) noexcept {
