@@ -112,6 +112,22 @@ TEST_F(Durable, OneThatRetainsLetsGoSegmentBySegment) {
   EXPECT_GE(last, 2 * kSmallSegment);
 }
 
+TEST_F(Durable, OneThatRetainsAndOnlyPassesOverRecordsLetsGoToo) {
+  ConsumerSetup setup;
+  setup.retain = Retain{kSmallSegment * 4};
+  {
+    Writer writer = log_.writer();
+    const std::string payload(1000, 'x');
+    while (writer.committed() < kSmallSegment + 9000) must(writer.append(as_bytes(payload)));
+    must(writer.close());
+  }
+  ConsumerOptions options = made(setup);
+  options.filter.types = {99};
+  Consumer consumer = must(Consumer::open(log_.path(), "c", options));
+  EXPECT_TRUE(take(consumer, 1).empty());
+  EXPECT_GE(info(log_, "c").needed_position, kSmallSegment);
+}
+
 TEST_F(Durable, ASetupThatRetainsIsCheckedAndShown) {
   ConsumerSetup setup;
   setup.retain = Retain{0};

@@ -149,9 +149,25 @@ void Consumer::Impl::commit_passed() noexcept {
   if (behind_.sequence <= committed_.sequence || handed_.sequence > committed_.sequence) return;
   if (planted(Mistake::filtered_not_passed)) return;
   put(behind_);
+  // Nobody is there to be told of a failure: the next durable commit says `poisoned`.
+  if (owes_sync()) static_cast<void>(sync());
 }
 
-Result<void> Consumer::Impl::commit(const Stamp& stamp, Sync sync) {
+/// What it retains is let go by what is durable: so once for each segment that it comes through.
+bool Consumer::Impl::owes_sync() const noexcept {
+  return identity().retain && files_.segment_of(committed_.position) != synced_segment_;
+}
+
+Result<void> Consumer::Impl::sync() {
+  if (own_.file().removed()) {
+    return fail(Error(errc::closed, "this consumer was removed").path(own_.file().path()));
+  }
+  auto done = own_.sync();
+  if (done) synced_segment_ = files_.segment_of(committed_.position);
+  return done;
+}
+
+Result<void> Consumer::Impl::commit(const Stamp& stamp, Sync kind) {
   if (forked_) [[unlikely]]
     return fail(forked_error());
   if (error_ && error_->code() == errc::diverged) [[unlikely]]
@@ -163,18 +179,9 @@ Result<void> Consumer::Impl::commit(const Stamp& stamp, Sync sync) {
                     .sequence(stamp.sequence));
   }
   if (stamp.sequence > committed_.sequence || planted(Mistake::commit_goes_back)) put(stamp);
-  if (sync == Sync::no) {
-    // What it retains is let go by what is durable: so once for each segment it comes through.
-    const std::uint64_t segment = files_.segment_of(committed_.position);
-    if (!identity().retain || segment == synced_segment_) [[likely]]
-      return {};
-  }
-  if (own_.file().removed()) {
-    return fail(Error(errc::closed, "this consumer was removed").path(own_.file().path()));
-  }
-  auto done = own_.sync();
-  if (done) synced_segment_ = files_.segment_of(committed_.position);
-  return done;
+  if (kind == Sync::no && !owes_sync()) [[likely]]
+    return {};
+  return sync();
 }
 
 Result<void> Consumer::Impl::reset(const StartAt& to) {

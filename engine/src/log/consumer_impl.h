@@ -33,7 +33,7 @@ class Consumer::Impl final : public ForkGuard {
   [[nodiscard]] Delivery next(RecordView& out, std::chrono::nanoseconds timeout);
 
   enum class Sync : std::uint8_t { no, yes };
-  [[nodiscard]] Result<void> commit(const Stamp& stamp, Sync sync);
+  [[nodiscard]] Result<void> commit(const Stamp& stamp, Sync kind);
   [[nodiscard]] Result<void> reset(const StartAt& to);
   /// Goes on to right behind a record further on, as if everything up to it had been handed out.
   [[nodiscard]] Result<void> pass(Sequence sequence, Epoch epoch);
@@ -71,6 +71,8 @@ class Consumer::Impl final : public ForkGuard {
   /// What was only passed over needs nobody's acknowledgement.
   void commit_passed() noexcept;
   void put(const Stamp& stamp) noexcept;
+  [[nodiscard]] bool owes_sync() const noexcept;
+  [[nodiscard]] Result<void> sync();
 
   LogFiles files_;
   ConsumerStore store_;

@@ -99,8 +99,7 @@ Result<void> Consumer::Impl::resume(const ConsumerProgress& progress) {
 std::optional<Delivery> Consumer::Impl::settle_place() {
   const std::uint64_t generation = reader_generation();
   const ControlFile& control = ReaderAccess::impl(reader_).control();
-  if (!placed_ && generation == generation_ && !control.of_this_boot() &&
-      control.view().state() == ControlState::running && has_looked_) {
+  if (!placed_ && generation == generation_ && !control.of_this_boot() && has_looked_) {
     return Delivery::end;  // nothing has changed since the last look that told nothing
   }
   has_looked_ = true;
@@ -132,6 +131,11 @@ Result<Consumer> Consumer::open(const std::filesystem::path& log, std::string_vi
                                 const ConsumerOptions& options) {
   if (auto wrong = what_is_wrong_with_name(name)) {
     return fail(Error(errc::invalid_argument, std::move(*wrong)));
+  }
+  if (options.create && options.create->members > 1) {
+    return fail(Error(errc::invalid_argument,
+                      "a group is made by create_consumer, and its members "
+                      "are opened one by one"));
   }
   auto files = LogFiles::open(log);
   if (!files) return fail(files.error());

@@ -166,6 +166,13 @@ Result<void> create_consumer(const std::filesystem::path& log, std::string_view 
   auto store = ConsumerStore::open_or_make(*files);
   if (!store) return fail(store.error());
   if (auto free = check_free(*store, name); !free) return free;
+  auto room = store->has_room_for(::geteuid());
+  if (!room) return fail(room.error());
+  if (!*room) {
+    return fail(Error(errc::no_space, "this user has as many consumers of the log as count")
+                    .path(store->directory().path())
+                    .next("remove those that are not needed"));
+  }
   return make(*store, name, setup);
 }
 

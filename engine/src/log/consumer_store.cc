@@ -82,6 +82,20 @@ Result<std::vector<std::string>> ConsumerStore::names() const {
   return names;
 }
 
+Result<bool> ConsumerStore::has_room_for(uid_t user) const {
+  if (user == files_->owner) return true;
+  auto all = names();
+  if (!all) return fail(all.error());
+  std::size_t count = 0;
+  for (const std::string& name : *all) {
+    struct stat status {};
+    const int found =
+        ::fstatat(directory_.fd(), file_of(name).c_str(), &status, AT_SYMLINK_NOFOLLOW);
+    if (found == 0 && status.st_uid == user) ++count;
+  }
+  return count < kMostPerUser;
+}
+
 Result<std::vector<std::string>> ConsumerStore::resolve(std::string_view name) const {
   if (auto wrong = what_is_wrong_with_name(name)) {
     return fail(Error(errc::invalid_argument, std::move(*wrong)));

@@ -24,6 +24,9 @@ class ConsumerStore {
   /// What there is by file name, sorted; of each user but the log's owner only so many.
   [[nodiscard]] Result<std::vector<std::string>> names() const;
 
+  /// Whether this user may put another one here: only so many of his would be looked at.
+  [[nodiscard]] Result<bool> has_room_for(uid_t user) const;
+
   /// The consumer of this name, or the members of the group of this name, in order.
   /// Errors: not_found, corrupt (a group that is not whole), invalid_argument.
   [[nodiscard]] Result<std::vector<std::string>> resolve(std::string_view name) const;

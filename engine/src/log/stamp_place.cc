@@ -79,7 +79,7 @@ Place not_there(Reader& reader, const Stamp& stamp, const Error& error) {
   if (error.code() != errc::out_of_range) return fail(error);
   const ControlFile& control = ReaderAccess::impl(reader).control();
   const bool known = control.of_this_boot() || control.view().state() == ControlState::closed;
-  if (!known && control.view().state() == ControlState::running) return std::optional<Cursor>();
+  if (!known && control.view().writer().epoch != 0) return std::optional<Cursor>();
   return fail(diverged(reader, stamp, error.what()));
 }
 
