@@ -77,7 +77,10 @@ namespace tailrace {
   X(no_wake_on_publish, "an append wakes nobody")                                                \
   X(no_last_look, "a reader goes to sleep without a last look for news")                         \
   X(no_bump_in_helper, "arming does not change the word that readers sleep on")                  \
-  X(no_membarrier, "arming puts no barrier into the appender's thread")
+  X(no_membarrier, "arming puts no barrier into the appender's thread")                          \
+  X(watch_forgets_new_place, "a watch that is asked anew while it looks forgets the new place")  \
+  X(event_emptied_after_asking, "the event is read empty after the watch has been asked")        \
+  X(stop_rings_no_event, "stop() does not make the event readable")
 
 enum class Mistake : std::uint8_t {
   none,

@@ -53,6 +53,20 @@ Result<LogFiles> LogFiles::open(const std::filesystem::path& path) {
   return files;
 }
 
+Result<LogFiles> LogFiles::duplicate() const {
+  LogFiles files;
+  auto root_again = root.duplicate();
+  if (!root_again) return fail(root_again.error());
+  auto segments_again = segments.duplicate();
+  if (!segments_again) return fail(segments_again.error());
+  files.root = std::move(*root_again);
+  files.segments = std::move(*segments_again);
+  files.meta = meta;
+  files.crc_seed = crc_seed;
+  files.owner = owner;
+  return files;
+}
+
 Result<Fd> LogFiles::open_owned(const Directory& directory, const std::string& name,
                                 int flags) const {
   auto file = directory.open_file(name, flags);
