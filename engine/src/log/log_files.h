@@ -34,7 +34,8 @@ struct LogFiles {
   /// The same log again, with descriptors of its own. Errors: io.
   [[nodiscard]] Result<LogFiles> duplicate() const;
 
-  /// An existing file that must belong to the log's owner (or root): nobody else's bytes count.
+  /// An existing file that belongs to the log's owner (or root) and that nobody else may write: no
+  /// other bytes count.
   [[nodiscard]] Result<Fd> open_owned(const Directory& directory, const std::string& name,
                                       int flags) const;
 

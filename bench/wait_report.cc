@@ -1,0 +1,96 @@
+// What readers that sleep or stay behind cost, in one table: docs/benchmarks.md.
+
+#include <fmt/format.h>
+
+#include "common/options.h"
+#include "common/process.h"
+#include "common/table.h"
+#include "common/waiting.h"
+
+namespace tailrace::bench {
+namespace {
+
+constexpr unsigned kMany = 64;
+
+struct Sizes {
+  unsigned rounds;
+  std::uint64_t wakes;
+  std::uint64_t records;
+  std::uint64_t turns;
+};
+
+Sizes sizes(const Options& options) {
+  Sizes out = options.quick ? Sizes{2, 200, 500'000, 1000} : Sizes{7, 1000, 2'000'000, 5000};
+  if (options.rounds != 0) out.rounds = options.rounds;
+  return out;
+}
+
+std::string spread(const Rounds& rounds) {
+  return fmt::format("{:.2f} ({:.2f}-{:.2f})", rounds.median(), rounds.min(), rounds.max());
+}
+
+int report(const Options& options, const std::filesystem::path& scratch) {
+  const Sizes n = sizes(options);
+  warn_if_busy("before the run");
+  Figure wake{.name = "wake-up of a parked reader, p50, vs bare futex",
+              .shown = Shown::microseconds,
+              .target_ratio = 1.5};
+  Figure wake99{.name = "  the same, p99", .shown = Shown::microseconds};
+  Figure behind{.name = fmt::format("append 64 B, {} readers far behind, vs 1", kMany),
+                .target_ratio = 1.1};
+  Figure none{.name = "  the same with 1 reader, vs none"};
+  Figure cpu{.name = "thread's CPU, 10,000 appends/s: no reader, vs sleeping alone"};
+  Figure cpu_many{.name = fmt::format("  {} parked, less one FUTEX_WAKE, vs no reader", kMany),
+                  .target_ratio = 2};
+  Rounds wake_ns;
+  Rounds net;
+  for (unsigned round = 0; round < n.rounds; ++round) {
+    const WakeUps ups = wake_ups(scratch, n.wakes);
+    wake.ours.add(ups.ours_ns.p50);
+    wake.limit.add(ups.bare_ns.p50);
+    wake99.ours.add(ups.ours_ns.p99);
+    wake99.limit.add(ups.bare_ns.p99);
+    const double of_none = append_beside_laggards_ns(scratch, 0, n.records);
+    const double of_one = append_beside_laggards_ns(scratch, 1, n.records);
+    behind.ours.add(append_beside_laggards_ns(scratch, kMany, n.records));
+    behind.limit.add(of_one);
+    none.ours.add(of_one);
+    none.limit.add(of_none);
+    const PacedCpu alone = paced_cpu(scratch, 0, n.turns);
+    const PacedCpu many = paced_cpu(scratch, kMany, n.turns);
+    const double one_wake = many.wake_ns - many.pace_ns;
+    wake_ns.add(one_wake);
+    cpu.ours.add(alone.append_ns);
+    cpu.limit.add(alone.pace_ns);
+    cpu_many.ours.add(many.append_ns - one_wake);
+    cpu_many.limit.add(alone.append_ns);
+    net.add((many.append_ns - one_wake - many.pace_ns) / (alone.append_ns - alone.pace_ns));
+    if (!options.json) fmt::print(stderr, "\rround {} of {}", round + 1, n.rounds);
+  }
+  if (!options.json) fmt::print(stderr, "\r{:20}\r", "");
+  const std::vector<Figure> figures = {wake, wake99, behind, none, cpu, cpu_many};
+  const std::vector<Bound> bounds = {
+      {.name = "one bare FUTEX_WAKE of one sleeper",
+       .value = fmt::format("{} ns", spread(wake_ns)),
+       .target = "-",
+       .json = fmt::format("\"wake_ns\":{:.0f}", wake_ns.median())},
+      {.name = "the CPU ratio without the pacing's own time",
+       .value = spread(net),
+       .target = "-",
+       .json = fmt::format("\"net_ratio\":{:.2f}", net.median())}};
+  options.json ? print_json(figures, bounds) : print_table(figures, bounds);
+  warn_if_busy("at the end");
+  return exit_code(figures, bounds, options.check);
+}
+
+}  // namespace
+}  // namespace tailrace::bench
+
+int main(int argc, char** argv) {
+  using namespace tailrace::bench;
+  const Options options = parse_options(
+      argc, argv, "what sleeping readers and readers far behind cost, measured in turn");
+  return with_scratch(options.directory, [&](const std::filesystem::path& scratch) {
+    return report(options, scratch);
+  });
+}
