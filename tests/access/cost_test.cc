@@ -13,7 +13,7 @@
 #include <algorithm>
 #include <thread>
 
-#include "access/other_users.h"
+#include "access/attempts.h"
 #include "format/control.h"
 
 namespace tailrace::test {
@@ -39,9 +39,7 @@ std::uint32_t* wake_word(const std::filesystem::path& log) {
 /// Sends datagrams of that size as fast as they are taken.
 std::function<void()> storm(const std::filesystem::path& log, std::size_t bytes) {
   const int socket = ::socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0);
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  std::strncpy(address.sun_path, (log / "wake").c_str(), sizeof address.sun_path - 1);
+  const sockaddr_un address = address_of(log / "wake");
   ::connect(socket, reinterpret_cast<const sockaddr*>(&address), sizeof address);
   return [socket, data = std::string(bytes, 'x')] {
     for (int i = 0; i < 100; ++i) ::send(socket, data.data(), data.size(), MSG_NOSIGNAL);
@@ -268,26 +266,7 @@ TEST_F(OtherUsers, NoDescriptorSentAlongHoldsTheWriter) {
   ASSERT_TRUE(writer.told().ready);
   EXPECT_TRUE(well_as(kMember, [&] {
     const int trap = lingering_socket();
-    const Fd socket(::socket(AF_UNIX, SOCK_DGRAM | SOCK_NONBLOCK, 0));
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    std::strncpy(address.sun_path, (log() / "wake").c_str(), sizeof address.sun_path - 1);
-    char byte = 1;
-    iovec data{&byte, 1};
-    alignas(cmsghdr) char room[CMSG_SPACE(sizeof(int))] = {};
-    msghdr message{};
-    message.msg_name = &address;
-    message.msg_namelen = sizeof address;
-    message.msg_iov = &data;
-    message.msg_iovlen = 1;
-    message.msg_control = room;
-    message.msg_controllen = sizeof room;
-    cmsghdr* const header = CMSG_FIRSTHDR(&message);
-    header->cmsg_level = SOL_SOCKET;
-    header->cmsg_type = SCM_RIGHTS;
-    header->cmsg_len = CMSG_LEN(sizeof(int));
-    std::memcpy(CMSG_DATA(header), &trap, sizeof trap);
-    static_cast<void>(::sendmsg(socket.get(), &message, 0));
+    static_cast<void>(send_descriptor(log() / "wake", trap));
     return true;
   }));
   const auto heartbeat = [&] {

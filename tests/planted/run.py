@@ -72,6 +72,12 @@ CATCHERS = {
     "watch_forgets_new_place": ["race_event_test"],
     "event_emptied_after_asking": ["race_event_test"],
     "stop_rings_no_event": ["race_event_test"],
+    "armed_for_ever": ["race_process_test"],
+    # Other users
+    "wake_takes_anything": ["access_cost_test"],
+    "arm_as_often_as_asked": ["access_cost_test"],
+    "anybodys_mode": ["access_forbidden_test"],
+    "anybodys_directory": ["access_forbidden_test"],
 }
 
 

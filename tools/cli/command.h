@@ -20,6 +20,7 @@ void add_verify(CLI::App& app, Run& run);
 void add_repair(CLI::App& app, Run& run);
 void add_backup(CLI::App& app, Run& run);
 void add_restore(CLI::App& app, Run& run);
+void add_consumers(CLI::App& app, Run& run);
 void add_doctor(CLI::App& app, Run& run);
 
 }  // namespace tailrace::cli

@@ -9,6 +9,9 @@ Exit exit_for(errc code) noexcept {
     case errc::out_of_range: return Exit::not_found;
     case errc::corrupt: return Exit::corrupt;
     case errc::gone: return Exit::corrupt;
+    case errc::diverged: return Exit::corrupt;
+    case errc::gate_lost: return Exit::corrupt;
+    case errc::dead: return Exit::failure;
     case errc::locked: return Exit::locked;
     case errc::timed_out: return Exit::timed_out;
     case errc::exists: return Exit::failure;

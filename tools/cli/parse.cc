@@ -142,6 +142,32 @@ std::optional<double> parse_speed(std::string_view text) {
   return speed;
 }
 
+std::optional<std::int64_t> parse_duration(std::string_view text) {
+  double unit_ns = 1e9;
+  if (text.ends_with("ms")) {
+    unit_ns = 1e6;
+    text.remove_suffix(2);
+  } else if (text.ends_with('s')) {
+    text.remove_suffix(1);
+  }
+  const auto value = parse_whole<double>(text);
+  if (!value || !(*value >= 0) || *value * unit_ns > 9e18) return std::nullopt;
+  return static_cast<std::int64_t>(*value * unit_ns);
+}
+
+std::optional<int> parse_descriptor(std::string_view text) {
+  const auto number = parse_number(text);
+  if (!number || *number > 1023) return std::nullopt;
+  return static_cast<int>(*number);
+}
+
+std::string format_duration(std::int64_t ns) {
+  if (ns < 10'000) return fmt::format("{} ns", ns);
+  if (ns < 10'000'000) return fmt::format("{:.1f} us", static_cast<double>(ns) / 1e3);
+  if (ns < 10'000'000'000) return fmt::format("{:.1f} ms", static_cast<double>(ns) / 1e6);
+  return fmt::format("{:.1f} s", static_cast<double>(ns) / 1e9);
+}
+
 std::string format_size(std::uint64_t bytes) {
   constexpr std::array kUnits = {"KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
   if (bytes < 1024) return fmt::format("{} byte{}", bytes, bytes == 1 ? "" : "s");

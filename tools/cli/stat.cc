@@ -24,13 +24,6 @@ Examples:
   tailrace stat events --watch            a line a second
   tailrace stat events --watch --json | jq .durable_lag_ns)";
 
-std::string duration(std::int64_t ns) {
-  if (ns < 10'000) return fmt::format("{} ns", ns);
-  if (ns < 10'000'000) return fmt::format("{:.1f} us", static_cast<double>(ns) / 1e3);
-  if (ns < 10'000'000'000) return fmt::format("{:.1f} ms", static_cast<double>(ns) / 1e6);
-  return fmt::format("{:.1f} s", static_cast<double>(ns) / 1e9);
-}
-
 std::string as_json(const LogStats& stats) {
   nlohmann::ordered_json json;
   json["epoch"] = stats.epoch;
@@ -65,7 +58,7 @@ std::string durable_text(const LogStats& stats) {
   }
   if (*stats.durable_sequence >= stats.committed_sequence) return "all";
   return fmt::format("up to sequence {}, {} behind in {} records", *stats.durable_sequence,
-                     duration(stats.durable_lag_ns),
+                     format_duration(stats.durable_lag_ns),
                      stats.committed_sequence - *stats.durable_sequence);
 }
 
@@ -85,9 +78,10 @@ std::string as_text(const LogStats& stats) {
   const std::uint64_t each = stats.commits == 0 ? 0 : stats.commit_bytes / stats.commits;
   line("commits", fmt::format("{}, {} each", stats.commits, format_size(each)));
   if (stats.commits > 0) {
-    line("", fmt::format("p50 {}, p99 {}, p99.9 {}, max {}", duration(stats.commit_p50_ns),
-                         duration(stats.commit_p99_ns), duration(stats.commit_p999_ns),
-                         duration(stats.commit_max_ns)));
+    line("",
+         fmt::format("p50 {}, p99 {}, p99.9 {}, max {}", format_duration(stats.commit_p50_ns),
+                     format_duration(stats.commit_p99_ns), format_duration(stats.commit_p999_ns),
+                     format_duration(stats.commit_max_ns)));
   }
   line("", fmt::format("{} too large for the journal, {} waited for room in it",
                        stats.large_commits, stats.waits_for_journal));
@@ -108,8 +102,8 @@ std::string as_line(const LogStats& now, const LogStats& before, double seconds)
   return fmt::format("{:>12.0f} {:>12}/s {:>10} {:>10.0f} {:>9} {:>9} {:>8.0f}% {:>6}\n",
                      rate(now.committed_sequence, before.committed_sequence),
                      format_size(static_cast<std::uint64_t>(rate(now.bytes, before.bytes))),
-                     duration(now.durable_lag_ns), rate(now.commits, before.commits),
-                     duration(now.commit_p50_ns), duration(now.commit_p99_ns),
+                     format_duration(now.durable_lag_ns), rate(now.commits, before.commits),
+                     format_duration(now.commit_p50_ns), format_duration(now.commit_p99_ns),
                      100 * static_cast<double>(now.journal_used_bytes) /
                          static_cast<double>(now.journal_size_bytes),
                      now.segments_late);

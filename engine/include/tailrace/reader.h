@@ -129,6 +129,7 @@ class TAILRACE_EXPORT Reader {
 
  private:
   class Impl;
+  friend class ReaderAccess;  // internal
   explicit Reader(std::unique_ptr<Impl> impl) noexcept;
   std::unique_ptr<Impl> impl_;
 };

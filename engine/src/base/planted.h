@@ -86,7 +86,20 @@ namespace tailrace {
   X(wake_takes_anything, "who may announce himself may send descriptors along")                  \
   X(arm_as_often_as_asked, "a storm on the wake socket is answered as fast as it comes")         \
   X(anybodys_mode, "a file or directory that others may write counts")                           \
-  X(anybodys_directory, "segments/ may belong to somebody else")
+  X(anybodys_directory, "segments/ may belong to somebody else")                                 \
+  /* Consumers */                                                                                \
+  X(slot_without_crc, "a slot counts though its checksum is wrong")                              \
+  X(older_slot_taken, "of two right slots the older one counts")                                 \
+  X(one_slot_only, "all commits go into one slot")                                               \
+  X(consumer_not_synced, "a durable commit is not fsynced")                                      \
+  X(owner_by_pid_alone, "an owner lives as long as his file names a pid")                        \
+  X(stamp_not_checked, "a consumer goes on behind its sequence, whatever stands there")          \
+  X(gate_epoch_ignored, "a gate's progress counts though its records are not in the log")        \
+  X(gate_by_name, "a gate made anew under the same name is the same gate")                       \
+  X(gate_not_asked_for_durable, "a gate's progress counts before it is durable")                 \
+  X(commit_goes_back, "a commit of an earlier stamp goes back")                                  \
+  X(filtered_not_passed, "what the filter passed over is never committed")                       \
+  X(gate_removal_unnoticed, "a gate that was removed goes on counting")
 
 enum class Mistake : std::uint8_t {
   none,

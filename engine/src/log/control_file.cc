@@ -59,4 +59,12 @@ bool ControlFile::live() const noexcept {
          Clock::boottime_ns() - control.heartbeat_ns() < kHeartbeatLimitNs;
 }
 
+WriterState writer_state(const ControlFile& control) {
+  if (control.view().state() != ControlState::running || !control.of_this_boot()) {
+    return WriterState::none;
+  }
+  if (!control.writer_alive()) return WriterState::crashed;
+  return control.live() ? WriterState::running : WriterState::stalled;
+}
+
 }  // namespace tailrace

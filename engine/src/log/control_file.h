@@ -6,6 +6,7 @@
 #include "format/activity.h"
 #include "format/control.h"
 #include "log/log_files.h"
+#include "tailrace/log.h"
 
 namespace tailrace {
 
@@ -44,5 +45,8 @@ class ControlFile {
  private:
   Mapping mapping_;
 };
+
+/// What can be said of the writer.
+[[nodiscard]] WriterState writer_state(const ControlFile& control);
 
 }  // namespace tailrace

@@ -46,6 +46,10 @@ Result<void> make_log_files(const Directory& directory, const LogMeta& meta, Pos
   if (!directory.exists(file_name::kSegments)) {
     if (auto done = directory.make_directory(file_name::kSegments, 02750); !done) return done;
   }
+  // Whoever may read the log may put a consumer of his own here, and remove no other's.
+  if (!directory.exists(file_name::kConsumers)) {
+    if (auto done = directory.make_directory(file_name::kConsumers, 03770); !done) return done;
+  }
   std::array<std::byte, kControlBytes> control{};
   init_control(control.data(), meta);
   if (auto done = write_file(directory, file_name::kControl, control.data(), control.size(), 0640);

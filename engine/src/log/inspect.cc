@@ -6,14 +6,6 @@
 namespace tailrace {
 namespace {
 
-WriterState writer_state(const ControlFile& control) {
-  if (control.view().state() != ControlState::running || !control.of_this_boot()) {
-    return WriterState::none;
-  }
-  if (!control.writer_alive()) return WriterState::crashed;
-  return control.live() ? WriterState::running : WriterState::stalled;
-}
-
 std::string backend_name(const ActivityView& activity) {
   if (activity.get(&Activity::epoch) == 0) return {};
   const std::uint64_t backend = activity.get(&Activity::backend);

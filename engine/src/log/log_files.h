@@ -19,6 +19,7 @@ inline constexpr const char* kControl = "control";
 inline constexpr const char* kWake = "wake";
 inline constexpr const char* kSegments = "segments";
 inline constexpr const char* kSalvage = "salvage";
+inline constexpr const char* kConsumers = "consumers";
 }  // namespace file_name
 
 /// An opened log directory and what log.meta says. Writer and reader both begin with it.

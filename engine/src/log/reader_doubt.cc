@@ -42,12 +42,17 @@ Reader::Impl::Then Reader::Impl::doubt(FrameState state, Position bad_position,
   return Then::end;
 }
 
+/// Everything below has been acknowledged as durable, and the segments have it. After a reboot what
+/// a crashed writer had acknowledged may lie in the journal only, which a reader cannot ask: then
+/// the log just ends where the segments do until a writer has recovered it.
+Position Reader::Impl::acknowledged() const noexcept {
+  const bool counts = control_file_.of_this_boot() || control_.state() == ControlState::closed;
+  return counts ? control_.durable() : 0;
+}
+
 /// Whether something says that position_ lies before the end of the log.
 bool Reader::Impl::must_be_valid() {
-  // After a reboot what a crashed writer had acknowledged may lie in the journal only, which a
-  // reader cannot ask: then the log just ends here until a writer has recovered it.
-  const bool counts = control_file_.of_this_boot() || control_.state() == ControlState::closed;
-  const Position durable = counts ? control_.durable() : 0;
+  const Position durable = acknowledged();
   if (durable > position_) return true;
   // SYNC committed: acquire; what it covers was published before. While a writer lives its word is
   // enough; to ask the files at each end of the log would cost more than the hand-over.

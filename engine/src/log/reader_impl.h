@@ -60,6 +60,14 @@ class Reader::Impl {
     return watch_ == nullptr ? Outcome::end : watch_end();
   }
 
+  /// The frame of the record that next() has just given.
+  [[nodiscard]] const std::byte* frame_of(const RecordView& record) const noexcept {
+    return segment_ + (record.position - segment_base_);
+  }
+  [[nodiscard]] const ControlFile& control() const noexcept { return control_file_; }
+  [[nodiscard]] bool follows_durable() const noexcept { return options_.follow == Follow::durable; }
+  [[nodiscard]] bool stopped() const noexcept { return stopped_.load(std::memory_order_relaxed); }
+
  private:
   /// What to do after a look that gave no record.
   enum class Then : std::uint8_t { retry, end, gone, corrupt, closed };
@@ -76,6 +84,7 @@ class Reader::Impl {
   [[nodiscard]] Then doubt(FrameState state, Position bad_position, Sequence bad_sequence);
   [[nodiscard]] std::optional<bool> valid_now();
   [[nodiscard]] bool must_be_valid();
+  [[nodiscard]] Position acknowledged() const noexcept;
   [[nodiscard]] Then corrupt(FrameState state, Position bad_position, Sequence bad_sequence);
   [[nodiscard]] Error not_found_error(const Cursor& found, Position durable,
                                       std::string what) const;
@@ -129,6 +138,14 @@ class Reader::Impl {
   Parking parking_;
   std::unique_ptr<Watch> watch_;      // of event_fd(), once somebody has asked for it
   std::atomic<int> event_{-1};        // its descriptor, for stop()
+};
+
+/// What the engine's own parts see of a Reader.
+class ReaderAccess {
+ public:
+  using Impl = Reader::Impl;
+  [[nodiscard]] static Impl& impl(Reader& reader) noexcept { return *reader.impl_; }
+  [[nodiscard]] static const Impl& impl(const Reader& reader) noexcept { return *reader.impl_; }
 };
 
 inline bool Reader::Impl::next_plain(RecordView& out) noexcept {

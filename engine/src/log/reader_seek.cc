@@ -121,7 +121,7 @@ Error Reader::Impl::not_found_error(const Cursor& found, Position durable, std::
 }
 
 Result<Cursor> Reader::Impl::locate_sequence(Sequence sequence) const {
-  const Position durable = control_.durable();
+  const Position durable = acknowledged();
   auto start = locate_start();
   if (!start) return start;
   if (sequence < start->sequence) {
@@ -153,7 +153,7 @@ Result<Cursor> Reader::Impl::locate_sequence(Sequence sequence) const {
 }
 
 Result<Cursor> Reader::Impl::locate_position(Position position) const {
-  const Position durable = control_.durable();
+  const Position durable = acknowledged();
   if (position < control_.first_retained()) {
     return fail(Error(errc::gone, "no longer retained").path(files_.root.path()).offset(position));
   }
