@@ -144,7 +144,7 @@ const std::vector<Attack>& attacks() {
 
 class Cost : public OtherUsers, public ::testing::WithParamInterface<std::size_t> {};
 
-/// The delays with which a reader of the group is handed records, by their timestamps.
+/// The delays with which a reader of the group is handed records.
 struct Delivered {
   std::atomic<bool> ready{false};
   std::atomic<bool> stop{false};
@@ -165,7 +165,8 @@ bool deliver(const std::filesystem::path& log, Delivered& told) {
       std::printf("reader: %s\n", to_string(outcome));
       return false;
     }
-    const std::int64_t delay = clock_ns(CLOCK_REALTIME) - record.timestamp_ns;
+    const std::int64_t delay =
+        clock_ns(CLOCK_MONOTONIC) - load<std::int64_t>(record.payload.data());
     told.longest_ns = std::max<std::int64_t>(told.longest_ns, delay);
     told.sum_ns += delay;
     ++told.records;

@@ -102,9 +102,10 @@ class OwnersWriter {
       return false;
     }
     told_->pid = ::getpid();
-    const std::string payload(64, 'p');
+    std::string payload(64, 'p');
     while (!told_->stop) {
       const std::int64_t start = clock_ns(CLOCK_MONOTONIC);
+      std::memcpy(payload.data(), &start, sizeof start);  // for whoever wants to know how long
       if (auto done = writer->append(as_bytes(payload)); !done) {
         std::printf("append: %s\n", done.error().message().c_str());
         return false;
