@@ -4,6 +4,7 @@
 
 #include "common/options.h"
 #include "common/process.h"
+#include "common/scratch.h"
 #include "common/table.h"
 #include "common/waiting.h"
 

@@ -181,7 +181,8 @@ TEST(Consumer, MembersOfAGroupShareTheRecords) {
   for (int i = 0; i < 300; ++i) {
     const std::string text = "key " + std::to_string(i % 60);
     const std::string_view keys[] = {text};
-    must(writer.append({as_bytes("x"), 0, i % 10 == 0 ? std::span<const std::string_view>() : keys}));
+    must(writer.append(
+        {as_bytes("x"), 0, i % 10 == 0 ? std::span<const std::string_view>() : keys}));
   }
   must(writer.sync());
   ConsumerSetup setup;
@@ -193,8 +194,7 @@ TEST(Consumer, MembersOfAGroupShareTheRecords) {
   std::map<std::string, int> owner;
   std::set<Sequence> seen;
   for (int member = 1; member <= 3; ++member) {
-    Consumer consumer =
-        must(Consumer::open(log.path(), "g." + std::to_string(member) + "-of-3"));
+    Consumer consumer = must(Consumer::open(log.path(), "g." + std::to_string(member) + "-of-3"));
     RecordView record;
     int count = 0;
     while (consumer.next(record) == Delivery::record) {

@@ -140,9 +140,7 @@ class Slots : public ::testing::Test {
       poke_value(file(), kSlotOffset[generation & 1], make_slot(stamp, generation, time_ns, seed));
     }
   }
-  [[nodiscard]] std::filesystem::path file() const {
-    return log_.path() / "consumers/c.consumer";
-  }
+  [[nodiscard]] std::filesystem::path file() const { return log_.path() / "consumers/c.consumer"; }
   errc open_code() { return code(Consumer::open(log_.path(), "c")); }
   const TempLog log_;
   Stamp stamp_;

@@ -78,6 +78,19 @@ CATCHERS = {
     "arm_as_often_as_asked": ["access_cost_test"],
     "anybodys_mode": ["access_forbidden_test"],
     "anybodys_directory": ["access_forbidden_test"],
+    # Consumers
+    "slot_without_crc": ["consumers_file_test"],
+    "older_slot_taken": ["consumers_consumer_test"],
+    "one_slot_only": ["consumers_file_test"],
+    "consumer_not_synced": ["consumers_durable_test"],
+    "owner_by_pid_alone": ["consumers_file_test"],
+    "stamp_not_checked": ["consumers_stamp_test"],
+    "gate_epoch_ignored": ["consumers_stamp_test"],
+    "gate_by_name": ["consumers_gate_test"],
+    "gate_not_asked_for_durable": ["consumers_gate_test"],
+    "commit_goes_back": ["consumers_consumer_test"],
+    "filtered_not_passed": ["consumers_consumer_test"],
+    "gate_removal_unnoticed": ["consumers_gate_test"],
 }
 
 
