@@ -224,17 +224,19 @@ PacedCpu paced_cpu(const std::filesystem::path& scratch, unsigned readers, std::
   const RunLog run(scratch);
   Shared<PacedRun> shared;
   const std::array<std::byte, 64> payload{};
-  /// CPU time per turn of what is done once a turn.
+  /// CPU time of what is done once a turn, with the reading of the clock around it.
   const auto paced = [turns](const std::function<void()>& once) {
-    const std::int64_t cpu = thread_cpu_ns();
+    std::int64_t cpu_ns = 0;
     std::int64_t due = monotonic_ns();
     for (std::uint64_t i = 0; i < turns; ++i) {
       due += kTurnNs;
       const timespec until{due / 1'000'000'000, due % 1'000'000'000};
       clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, nullptr);
+      const std::int64_t before = thread_cpu_ns();
       once();
+      cpu_ns += thread_cpu_ns() - before;
     }
-    return static_cast<double>(thread_cpu_ns() - cpu) / static_cast<double>(turns);
+    return static_cast<double>(cpu_ns) / static_cast<double>(turns);
   };
   const auto parked = [&] {
     while (shared->ready == 0) sleep_ns(1'000'000);
@@ -254,8 +256,8 @@ PacedCpu paced_cpu(const std::filesystem::path& scratch, unsigned readers, std::
         wait_populated(run.log());
         bool good = true;
         while (shared->sleeper.ready == 0) sleep_ns(1'000'000);
-        // In turn, a quarter at a time would mix the readers in: these two come before they do.
-        shared->cpu.pace_ns = paced([] {});
+        // These two before there are readers.
+        shared->cpu.read_ns = paced([] {});
         shared->cpu.wake_ns = paced([&] { shared->sleeper.wake(); });
         shared->sleeper.stop = true;
         shared->ready = 1;

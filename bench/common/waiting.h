@@ -22,11 +22,12 @@ struct WakeUps {
 [[nodiscard]] double append_beside_laggards_ns(const std::filesystem::path& scratch,
                                                unsigned readers, std::uint64_t records);
 
-/// CPU time of the thread alone, ns per turn of 100 us.
+/// CPU time of the thread, ns per call of what it does every 100 us; it sleeps in between, which is
+/// not counted.
 struct PacedCpu {
-  double pace_ns = 0;    ///< sleeping until the next turn, and nothing else
-  double wake_ns = 0;    ///< and a FUTEX_WAKE of one sleeping process
-  double append_ns = 0;  ///< and an append, beside the readers
+  double read_ns = 0;    ///< nothing: the two readings of its clock
+  double wake_ns = 0;    ///< with them: a FUTEX_WAKE of one sleeping process
+  double append_ns = 0;  ///< with them: an append, beside the readers
 };
 /// `readers` processes parked at the end of the log.
 [[nodiscard]] PacedCpu paced_cpu(const std::filesystem::path& scratch, unsigned readers,

@@ -40,9 +40,9 @@ struct Top {
   Result<TopLook> look() const {
     const std::chrono::nanoseconds now = std::chrono::steady_clock::now().time_since_epoch();
     auto stats = read_stats(log);
-    if (!stats) return tl::unexpected(stats.error());
+    if (!stats) return fail(stats.error());
     auto list = list_consumers(log);
-    if (!list) return tl::unexpected(list.error());
+    if (!list) return fail(list.error());
     return TopLook{now.count(), std::move(*stats), std::move(*list)};
   }
 
