@@ -53,7 +53,7 @@ class Terminal:
         if not whole:
             return []
         text = re.sub(rb"\x1b\[[?\d;]*[a-zA-Z]", b"", whole[-1].split(b"\x1b[J")[0]).decode()
-        return text.split("\r\n")
+        return text.replace("\r", "").split("\n")
 
     def wait_for(self, what):
         until = time.monotonic() + PATIENCE_S

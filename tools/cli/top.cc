@@ -46,13 +46,25 @@ struct Top {
     return TopLook{now.count(), std::move(*stats), std::move(*list)};
   }
 
-  Exit failed(const Error& error) const {
-    std::error_code ignored;
-    if (error.code() == errc::not_found || std::filesystem::exists(log, ignored)) {
-      return give_up("top", error);
+  /// A log that is being removed goes file by file, and what is met halfway is no verdict.
+  Result<TopLook> look_again() const {
+    constexpr int kTries = 20;
+    auto now = look();
+    for (int i = 0; i < kTries && !now && there() && !stop_requested(); ++i) {
+      sleep_unless_stopped(std::chrono::milliseconds(25));
+      now = look();
     }
-    // It vanished file by file, and we met it halfway.
-    complain("top", "{}: the log was removed", log);
+    return now;
+  }
+
+  [[nodiscard]] bool there() const {
+    std::error_code ignored;
+    return std::filesystem::exists(log, ignored);
+  }
+
+  [[nodiscard]] Exit failed(const Error& error) const {
+    if (there()) return give_up("top", error);
+    complain("top", "{}: there is no such log (any more)", log);
     return Exit::not_found;
   }
 
@@ -64,7 +76,7 @@ struct Top {
     for (std::uint64_t i = 0; i < count; ++i) {
       if (i > 0) sleep_unless_stopped(std::chrono::nanoseconds(interval()));
       if (stop_requested()) return Exit::interrupted;
-      auto now = look();
+      auto now = i == 0 ? look() : look_again();
       if (!now) return failed(now.error());
       history.add(std::move(*now));
       out.put(json ? top_json(history) : top_lines(history));
@@ -87,7 +99,7 @@ struct Top {
       if (!draw(*screen, style, history) || i >= count) return Exit::ok;
       if (!wait(*screen, style, history)) return Exit::ok;
       if (stop_requested()) return Exit::interrupted;
-      now = look();
+      now = look_again();
       if (now) continue;
       screen.reset();  // what is said about it belongs on the screen that stays
       return failed(now.error());
