@@ -96,9 +96,8 @@ inline void add_names(std::vector<Attempt>& all, const Target& at) {
                      ::mkfifo(fifo.c_str(), 0666);
                      return ::rename(fifo.c_str(), (log / name).c_str());
                    }});
-    all.push_back({"replace a file by a hard link", [=] {
-                     return ::link((log / "log.meta").c_str(), (log / name).c_str());
-                   }});
+    all.push_back({"replace a file by a hard link",
+                   [=] { return ::link((log / "log.meta").c_str(), (log / name).c_str()); }});
     all.push_back({"exchange a file for a directory", [=] {
                      const auto directory = at.own / "directory";
                      ::mkdir(directory.c_str(), 0777);
@@ -107,9 +106,8 @@ inline void add_names(std::vector<Attempt>& all, const Target& at) {
                    }});
   }
   for (const char* const name : {"salvage", "keys", "snapshots", "serve.sock", ".control.new"}) {
-    all.push_back({"squat a name: file", [=] {
-                     return ::open((log / name).c_str(), O_CREAT | O_RDWR, 0666);
-                   }});
+    all.push_back({"squat a name: file",
+                   [=] { return ::open((log / name).c_str(), O_CREAT | O_RDWR, 0666); }});
     all.push_back({"squat a name: directory", [=] { return ::mkdir((log / name).c_str(), 0777); }});
     all.push_back({"squat a name: link", [=] { return ::symlink("/", (log / name).c_str()); }});
     all.push_back({"squat a name: socket", [=] { return bind_at(log / name); }});
@@ -118,25 +116,28 @@ inline void add_names(std::vector<Attempt>& all, const Target& at) {
                    return ::open((log / "segments/00000000000104857600.seg").c_str(),
                                  O_CREAT | O_RDWR, 0666);
                  }});
-  all.push_back({"a file without a name", [=] { return ::open(log.c_str(), O_TMPFILE | O_RDWR, 0666); }});
+  all.push_back(
+      {"a file without a name", [=] { return ::open(log.c_str(), O_TMPFILE | O_RDWR, 0666); }});
   all.push_back({"remove a segment", [=] { return ::unlink(at.segment.c_str()); }});
-  all.push_back({"rename a segment", [=] {
-                   return ::rename(at.segment.c_str(), (at.own / "segment").c_str());
-                 }});
+  all.push_back({"rename a segment",
+                 [=] { return ::rename(at.segment.c_str(), (at.own / "segment").c_str()); }});
   all.push_back({"remove the directory of segments",
                  [=] { return ::rename((log / "segments").c_str(), (at.own / "s").c_str()); }});
-  all.push_back({"rename the log", [=] { return ::rename(log.c_str(), (at.own / "log").c_str()); }});
+  all.push_back(
+      {"rename the log", [=] { return ::rename(log.c_str(), (at.own / "log").c_str()); }});
   all.push_back({"take somebody's file from consumers/",
                  [=] { return ::unlink((log / "consumers/owners").c_str()); }});
   all.push_back({"rename somebody's file in consumers/", [=] {
-                   return ::rename((log / "consumers/owners").c_str(), (log / "consumers/x").c_str());
+                   return ::rename((log / "consumers/owners").c_str(),
+                                   (log / "consumers/x").c_str());
                  }});
   all.push_back({"write somebody's file in consumers/",
                  [=] { return ::open((log / "consumers/owners").c_str(), O_WRONLY); }});
   all.push_back({"bind over the wake socket", [=] { return bind_at(log / "wake"); }});
-  all.push_back({"send descriptors to the wake socket", [=] { return send_descriptor(log / "wake"); }});
-  all.push_back({"mount over it",
-                 [=] { return ::mount("none", log.c_str(), "tmpfs", 0, nullptr); }});
+  all.push_back(
+      {"send descriptors to the wake socket", [=] { return send_descriptor(log / "wake"); }});
+  all.push_back(
+      {"mount over it", [=] { return ::mount("none", log.c_str(), "tmpfs", 0, nullptr); }});
 }
 
 /// Bytes: nobody changes one, or what is known about a file.
@@ -154,7 +155,8 @@ inline void add_bytes(std::vector<Attempt>& all, const Target& at) {
                      const timespec times[2] = {{1, 0}, {1, 0}};
                      return ::utimensat(AT_FDCWD, file.c_str(), times, 0);
                    }});
-    all.push_back({"set an attribute", [=] { return ::setxattr(file.c_str(), "user.x", "y", 1, 0); }});
+    all.push_back(
+        {"set an attribute", [=] { return ::setxattr(file.c_str(), "user.x", "y", 1, 0); }});
   }
   for (const auto& file : {log / "journal", log / "writer.lock", at.prepared}) {
     all.push_back({"read what is the writer's", [=] { return ::open(file.c_str(), O_RDONLY); }});
@@ -210,9 +212,8 @@ inline void add_bytes(std::vector<Attempt>& all, const Target& at) {
                      lock.l_type = F_WRLCK;
                      return ::fcntl(fd, F_OFD_SETLK, &lock);
                    })});
-    all.push_back({"take pages out of the file", mapped([](void* page) {
-                     return ::madvise(page, kPage, MADV_REMOVE);
-                   })});
+    all.push_back({"take pages out of the file",
+                   mapped([](void* page) { return ::madvise(page, kPage, MADV_REMOVE); })});
     all.push_back({"populate for writing", mapped([](void* page) {
                      return ::madvise(page, kPage, 23 /* MADV_POPULATE_WRITE */);
                    })});
@@ -261,20 +262,22 @@ inline void add_process(std::vector<Attempt>& all, const Target& at) {
                      return fd ? ::read(fd.get(), &byte, 1) : -1;
                    }});
   }
-  all.push_back({"write its /proc/PID/mem", [=] { return ::open((proc + "/mem").c_str(), O_RDWR); }});
+  all.push_back(
+      {"write its /proc/PID/mem", [=] { return ::open((proc + "/mem").c_str(), O_RDWR); }});
   all.push_back({"list its descriptors", [=] {
                    return ::open((proc + "/fd").c_str(), O_RDONLY | O_DIRECTORY) >= 0 &&
                                   ::access((proc + "/fd/0").c_str(), F_OK) == 0
                               ? 0
                               : -1;
                  }});
-  all.push_back({"open one of its descriptors",
-                 [=] { return ::open((proc + "/fd/5").c_str(), O_RDWR); }});
+  all.push_back(
+      {"open one of its descriptors", [=] { return ::open((proc + "/fd/5").c_str(), O_RDWR); }});
   all.push_back({"take one of its descriptors", [=]() -> long {
                    const Fd fd(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
                    return ::syscall(SYS_pidfd_getfd, fd.get(), 5, 0);
                  }});
-  all.push_back({"lower its priority", [=] { return ::setpriority(PRIO_PROCESS, static_cast<id_t>(pid), 19); }});
+  all.push_back({"lower its priority",
+                 [=] { return ::setpriority(PRIO_PROCESS, static_cast<id_t>(pid), 19); }});
   all.push_back({"pin it to a core", [=] {
                    cpu_set_t set;
                    CPU_ZERO(&set);
@@ -316,8 +319,7 @@ inline void add_library(std::vector<Attempt>& all, const Target& at) {
   all.push_back({"Writer::open", [=] { return refused(Writer::open(log).has_value()); }});
   all.push_back({"create over it", [=] { return refused(create_log(log).has_value()); }});
   all.push_back({"plan_repair", [=] { return refused(plan_repair(log).has_value()); }});
-  all.push_back({"restore over it",
-                 [=] { return refused(restore_log(log, log).has_value()); }});
+  all.push_back({"restore over it", [=] { return refused(restore_log(log, log).has_value()); }});
 }
 
 }  // namespace tailrace::test

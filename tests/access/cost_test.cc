@@ -211,7 +211,8 @@ TEST_P(Cost, OfAHostileMemberIsBounded) {
   const auto each = static_cast<double>(std::max<std::uint64_t>(appended, 1));
   const auto us = [](auto ns) { return static_cast<double>(ns) / 1000; };
   std::printf(
-      "%-38s: %5llu appends; writer's thread %.2f us each, its process %.2f us each, longest append "
+      "%-38s: %5llu appends; writer's thread %.2f us each, its process %.2f us each, longest "
+      "append "
       "%.0f us; %u wake-ups; reader: %llu records, delay %.0f us, longest %.0f us\n",
       attack.name, static_cast<unsigned long long>(appended),
       us(told.thread_cpu_ns - thread_ns) / each, us(told.process_cpu_ns - process_ns) / each,

@@ -112,7 +112,8 @@ TEST_F(Forbidden, WhatIsNoPlainFileIsNotWaitedFor) {
       {"a FIFO", [](const auto& path) { ::mkfifo(path.c_str(), 0640); }},
       {"a socket", [](const auto& path) { bind_at(path); }},
       {"a directory", [](const auto& path) { ::mkdir(path.c_str(), 0750); }},
-      {"a link", [this](const auto& path) {
+      {"a link",
+       [this](const auto& path) {
          std::filesystem::create_symlink(dir_.path() / "elsewhere", path);
        }},
       {"a device", [](const auto& path) { ::mknod(path.c_str(), S_IFCHR | 0640, makedev(1, 3)); }},
@@ -127,7 +128,8 @@ TEST_F(Forbidden, WhatIsNoPlainFileIsNotWaitedFor) {
       EXPECT_TRUE(well_in_child([&] {
         ::alarm(10);
         return !Reader::open(log()).has_value();
-      })) << name << " is " << place.what;
+      })) << name
+          << " is " << place.what;
       std::filesystem::remove(file);
       write_bytes(file, bytes);
       ::chmod(file.c_str(), 0640);

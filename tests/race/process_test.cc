@@ -81,7 +81,8 @@ TEST_F(Process, ReadersKilledAtRandomInstantsLeaveNothingBehind) {
       }
       readers.push_back(child);
     }
-    const auto until = std::chrono::steady_clock::now() + std::chrono::microseconds(random() % 8000);
+    const auto until =
+        std::chrono::steady_clock::now() + std::chrono::microseconds(random() % 8000);
     while (std::chrono::steady_clock::now() < until) {
       must(writer.append(as_bytes("x")));
       ::usleep(static_cast<useconds_t>(random() % 300));

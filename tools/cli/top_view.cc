@@ -97,9 +97,8 @@ std::vector<const ConsumerInfo*> by_need(const ConsumerList& list) {
   const auto need = [](const ConsumerInfo* info) {
     return std::tuple(!info->trouble, info->owner != OwnerState::dead, ~info->lag_records);
   };
-  std::stable_sort(all.begin(), all.end(), [&](const ConsumerInfo* a, const ConsumerInfo* b) {
-    return need(a) < need(b);
-  });
+  std::stable_sort(all.begin(), all.end(),
+                   [&](const ConsumerInfo* a, const ConsumerInfo* b) { return need(a) < need(b); });
   return all;
 }
 
@@ -190,8 +189,8 @@ std::string sparkline(const std::deque<std::uint64_t>& lags, std::size_t width, 
   for (auto lag = first; lag != lags.end(); ++lag) {
     // Only nothing is the lowest bar.
     const double part = most == 0 ? 0 : static_cast<double>(*lag) / static_cast<double>(most);
-    const std::size_t level = *lag == 0 ? 0 : std::clamp<std::size_t>(
-                                                  static_cast<std::size_t>(part * 7 + 0.5), 1, 7);
+    const std::size_t level =
+        *lag == 0 ? 0 : std::clamp<std::size_t>(static_cast<std::size_t>(part * 7 + 0.5), 1, 7);
     if (utf8) {
       text += kBars.at(level);
     } else {

@@ -24,10 +24,11 @@ Result<void> check_owner(const struct stat& status, uid_t owner, const std::stri
   }
   constexpr mode_t kOthersWrite = 022;
   if ((status.st_mode & kOthersWrite) != 0 && !planted(Mistake::anybodys_mode)) {
-    return fail(Error(errc::permission, fmt::format("others than its owner may write it (mode {:o})",
-                                                    status.st_mode & 07777))
-                    .path(path)
-                    .next(fmt::format("if you trust what it holds: chmod go-w {}", path)));
+    return fail(
+        Error(errc::permission,
+              fmt::format("others than its owner may write it (mode {:o})", status.st_mode & 07777))
+            .path(path)
+            .next(fmt::format("if you trust what it holds: chmod go-w {}", path)));
   }
   return {};
 }

@@ -56,9 +56,7 @@ class Reader::Impl {
   [[nodiscard]] Result<int> event_fd();
   /// next() has found the end: from now on this place is watched, if somebody wants that. Returns
   /// what next() is to say: `end`, or `closed` if the log is not there any more.
-  [[nodiscard]] Outcome at_end() noexcept {
-    return watch_ == nullptr ? Outcome::end : watch_end();
-  }
+  [[nodiscard]] Outcome at_end() noexcept { return watch_ == nullptr ? Outcome::end : watch_end(); }
 
   /// The frame of the record that next() has just given.
   [[nodiscard]] const std::byte* frame_of(const RecordView& record) const noexcept {
@@ -136,8 +134,8 @@ class Reader::Impl {
   std::vector<SegmentFile> held_;
   std::optional<Error> error_;
   Parking parking_;
-  std::unique_ptr<Watch> watch_;      // of event_fd(), once somebody has asked for it
-  std::atomic<int> event_{-1};        // its descriptor, for stop()
+  std::unique_ptr<Watch> watch_;  // of event_fd(), once somebody has asked for it
+  std::atomic<int> event_{-1};    // its descriptor, for stop()
 };
 
 /// What the engine's own parts see of a Reader.
