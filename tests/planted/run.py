@@ -82,6 +82,15 @@ CATCHERS = {
     "no_last_look": ["race_arm_test"],
     "no_bump_in_helper": ["race_wake_test"],
     "no_membarrier": ["race_arm_test"],
+    "watch_forgets_new_place": ["race_event_test"],
+    "event_emptied_after_asking": ["race_event_test"],
+    "stop_rings_no_event": ["race_event_test"],
+    "armed_for_ever": ["race_process_test"],
+    # Other users
+    "wake_takes_anything": ["access_cost_test"],
+    "arm_as_often_as_asked": ["access_cost_test"],
+    "anybodys_mode": ["access_forbidden_test"],
+    "anybodys_directory": ["access_forbidden_test"],
     # Consumers
     "slot_without_crc": ["consumers_file_test"],
     "older_slot_taken": ["consumers_consumer_test"],

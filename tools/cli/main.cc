@@ -63,6 +63,7 @@ Exit parse_and_run(int argc, char** argv) {
   add_read(app, run);
   add_info(app, run);
   add_stat(app, run);
+  add_top(app, run);
   add_verify(app, run);
   add_repair(app, run);
   add_trim(app, run);

@@ -78,6 +78,15 @@ namespace tailrace {
   X(no_last_look, "a reader goes to sleep without a last look for news")                         \
   X(no_bump_in_helper, "arming does not change the word that readers sleep on")                  \
   X(no_membarrier, "arming puts no barrier into the appender's thread")                          \
+  X(watch_forgets_new_place, "a watch that is asked anew while it looks forgets the new place")  \
+  X(event_emptied_after_asking, "the event is read empty after the watch has been asked")        \
+  X(stop_rings_no_event, "stop() does not make the event readable")                              \
+  X(armed_for_ever, "an append that wakes does not disarm: the next one wakes again")            \
+  /* Other users */                                                                              \
+  X(wake_takes_anything, "who may announce himself may send descriptors along")                  \
+  X(arm_as_often_as_asked, "a storm on the wake socket is answered as fast as it comes")         \
+  X(anybodys_mode, "a file or directory that others may write counts")                           \
+  X(anybodys_directory, "segments/ may belong to somebody else")                                 \
   /* Consumers */                                                                                \
   X(slot_without_crc, "a slot counts though its checksum is wrong")                              \
   X(older_slot_taken, "of two right slots the older one counts")                                 \

@@ -32,7 +32,11 @@ struct LogFiles {
   /// Errors: not_found, not_a_log, unsupported_version, permission, io.
   [[nodiscard]] static Result<LogFiles> open(const std::filesystem::path& path);
 
-  /// An existing file that must belong to the log's owner (or root): nobody else's bytes count.
+  /// The same log again, with descriptors of its own. Errors: io.
+  [[nodiscard]] Result<LogFiles> duplicate() const;
+
+  /// An existing file that belongs to the log's owner (or root) and that nobody else may write: no
+  /// other bytes count.
   [[nodiscard]] Result<Fd> open_owned(const Directory& directory, const std::string& name,
                                       int flags) const;
 

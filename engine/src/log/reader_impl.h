@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -29,6 +30,7 @@ namespace tailrace {
 class Reader::Impl {
  public:
   Impl(LogFiles files, ControlFile control, const ReaderOptions& options);
+  ~Impl();
 
   /// The shortest way: fills `out` if a plain record is to be had without a second thought.
   [[nodiscard, gnu::always_inline]] bool next_plain(RecordView& out) noexcept;
@@ -48,7 +50,13 @@ class Reader::Impl {
   [[nodiscard]] bool durable_known() const noexcept;
   [[nodiscard]] const LogFiles& files() const noexcept { return files_; }
 
-  void stop() noexcept { stopped_.store(true, std::memory_order_relaxed); }
+  void stop() noexcept;
+
+  // reader_watch.cc: for event loops.
+  [[nodiscard]] Result<int> event_fd();
+  /// next() has found the end: from now on this place is watched, if somebody wants that. Returns
+  /// what next() is to say: `end`, or `closed` if the log is not there any more.
+  [[nodiscard]] Outcome at_end() noexcept { return watch_ == nullptr ? Outcome::end : watch_end(); }
 
   /// The frame of the record that next() has just given.
   [[nodiscard]] const std::byte* frame_of(const RecordView& record) const noexcept {
@@ -100,6 +108,20 @@ class Reader::Impl {
   // reader_wait.cc
   [[nodiscard]] bool something_new() const noexcept;
 
+  // reader_watch.cc
+  class Watch;
+  /// What is waited for: a place, and what must stand there.
+  struct Place {
+    Position position = 0;
+    FrameExpected expected{};
+    std::uint64_t generation = 0;
+    friend bool operator==(const Place&, const Place&) = default;
+  };
+  [[nodiscard]] Outcome watch_end() noexcept;
+  void ring_event() noexcept;
+  void stand_at(const Place& place);
+  [[nodiscard]] Outcome wait_unless_asked(const std::uint32_t& asked, std::uint32_t seen);
+
   LogFiles files_;
   ControlFile control_file_;
   ControlView control_;
@@ -122,6 +144,8 @@ class Reader::Impl {
   std::vector<SegmentFile> held_;
   std::optional<Error> error_;
   Parking parking_;
+  std::unique_ptr<Watch> watch_;  // of event_fd(), once somebody has asked for it
+  std::atomic<int> event_{-1};    // its descriptor, for stop()
 };
 
 /// What the engine's own parts see of a Reader.

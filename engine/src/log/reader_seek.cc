@@ -255,6 +255,7 @@ Result<void> Reader::Impl::move_to(const Result<Cursor>& cursor) {
   // A seek may end inside a batch; only whole ones are walked over.
   trusted_ = position_ + 1;
   crc_from_ = options_.check_crc ? 0 : kUnknown;
+  ring_event();
   return {};
 }
 

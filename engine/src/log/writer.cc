@@ -146,6 +146,7 @@ Result<void> Writer::Impl::begin() {
     return started;
   }
   control_.set_heartbeat_ns(Clock::boottime_ns());
+  preparer_.notify();  // a first segment is still closed to the group
   control_.set_state(ControlState::running);  // SYNC writer-state
   control_.set_generation(control_.generation() + 1);
   trimmer_.open();
