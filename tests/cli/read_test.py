@@ -80,11 +80,6 @@ class Places(CliTest):
         for bad in ["", "-1", "x", "1x"]:
             self.read("-n", bad, code=2)
 
-    def test_a_consumer_is_not_yet_supported(self):
-        self.assertIn("not yet supported", self.read("--from", "consumer:x", code=2).err)
-
-
-class Shapes(CliTest):
     def setUp(self):
         super().setUp()
         self.create()

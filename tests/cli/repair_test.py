@@ -113,7 +113,7 @@ class Stat(CliTest):
     FIELDS = ["epoch", "writer", "backend", "records", "bytes", "committed_sequence", "durable_sequence", "durable_lag_ns",
               "commits", "commit_bytes", "commit_p50_ns", "commit_p99_ns", "commit_p999_ns", "commit_max_ns",
               "large_commits", "waits_for_journal", "syncs", "close_syncs", "journal_size_bytes", "journal_used_bytes",
-              "segments_ready", "segments_late"]
+              "segments_ready", "segments_late", "first_sequence", "segments_removed", "retention"]
 
     def test_json_has_exactly_these_fields(self):
         self.create()

@@ -8,7 +8,7 @@ from cli import BIN, CliTest
 
 class Usage(CliTest):
     def test_help_everywhere_with_examples_on_stdout(self):
-        for command in [(), ("create",), ("append",), ("read",), ("info",), ("verify",), ("doctor",)]:
+        for command in [(), ("create",), ("append",), ("read",), ("info",), ("verify",), ("consumers",), ("doctor",)]:
             for flag in ["--help", "-h"]:
                 out = self.run_cli(*command, flag).out.decode()
                 self.assertIn("Usage: tailrace", out)

@@ -24,6 +24,7 @@ BlockDevice good_disk() {
   disk.write_cache = "write back";
   disk.stable_writes = false;
   disk.rotational = false;
+  disk.read_ahead_kib = 128;
   return disk;
 }
 
@@ -50,6 +51,17 @@ TEST(BlockDevice, StableWritesAreNoted) {
   disk.stable_writes = true;
   EXPECT_EQ(judged(disk, "stable_writes").level, Level::note);
   EXPECT_TRUE(value<bool>(judged(disk, "stable_writes"), "stable_writes"));
+}
+
+TEST(BlockDevice, MegabytesOfReadAheadAreNoted) {
+  BlockDevice disk = good_disk();
+  disk.read_ahead_kib = 8192;
+  EXPECT_EQ(judged(disk, "read_ahead").level, Level::note);
+  EXPECT_THAT(judged(disk, "read_ahead").fix, HasSubstr("/sys/block/nvme0n1/queue/read_ahead_kb"));
+  disk.read_ahead_kib = 1024;
+  EXPECT_EQ(judged(disk, "read_ahead").level, Level::ok);
+  disk.read_ahead_kib.reset();
+  EXPECT_THAT(judged(disk, "read_ahead").found, HasSubstr("unknown"));
 }
 
 TEST(BlockDevice, WhatSysDoesNotSayIsUnknown) {
@@ -91,6 +103,7 @@ class Sys : public testing::Test {
     write("devices/sda/queue/write_cache", "write back\n");
     write("devices/sda/queue/rotational", "1\n");
     write("devices/sda/queue/stable_writes", "0\n");
+    write("devices/sda/queue/read_ahead_kb", "4096\n");
   }
   ~Sys() override { fs::remove_all(root_); }
 
@@ -109,6 +122,7 @@ TEST_F(Sys, APartitionHasTheQueueOfItsDisk) {
     EXPECT_EQ(disk->write_cache, "write back");
     EXPECT_EQ(disk->rotational, true);
     EXPECT_EQ(disk->stable_writes, false);
+    EXPECT_EQ(disk->read_ahead_kib, 4096);
     EXPECT_EQ(disk->backing_file, std::nullopt);
   }
 }

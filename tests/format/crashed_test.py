@@ -140,7 +140,8 @@ class Crashed(Logs):
                         self.assertEqual(verdict["verdict"], "ok")
 
     def test_something_was_lost_without_the_journal(self):
-        """So that the tests above test something."""
+        """So that the tests above test something; of a log that was killed right after a sync, nothing."""
+        lost = 0
         for name, original, acknowledged in self.logs:
             log = self.copy_of(original)
             self.lose_all(log, journal_of(log).synced_to)
@@ -151,7 +152,8 @@ class Crashed(Logs):
             with self.subTest(name):
                 _, verdict = self.read_ours(log)
                 _, records = self.compare(log, verdict["verdict"], records_too=False)
-                self.assertLess(len(records), acknowledged)
+                lost += max(acknowledged - len(records), 0)
+        self.assertGreater(lost, 0)
 
     def test_one_damaged_anchor_loses_nothing(self):
         for name, original, acknowledged in self.logs:

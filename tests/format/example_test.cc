@@ -43,7 +43,7 @@ void give_identity(const TempLog& log) {
   init_control(control.data(), meta);
   overwrite_file(log.path() / "control", control);
   fs::remove(log.path() / "journal");
-  must(JournalFile::create(must(Directory::open(log.path())), "journal", meta, 0, 0));
+  must(JournalFile::create(must(Directory::open(log.path())), "journal", meta, Extent{}, 0));
 }
 
 const std::string kLongA(500'000, 'a');

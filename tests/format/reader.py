@@ -243,7 +243,7 @@ class Log:
         while True:
             self.bad_position, self.bad_sequence = self.end.position, self.end.sequence
             if not self.exists(number):
-                self.corrupt = bool(self.numbers) and self.numbers[-1] > number
+                self.corrupt = bool(self.numbers) and self.numbers[-1] > number or number == first and number > 0
                 return
             segment = self.open_segment(number, self.journal)
             header = segment.header

@@ -61,6 +61,49 @@ TEST_F(Process, AParkedReaderThatIsKilledLeavesNothingBehind) {
   EXPECT_EQ(drain(reader).size(), 32u);
 }
 
+TEST_F(Process, ReadersKilledAtRandomInstantsLeaveNothingBehind) {
+  // On their way to sleep, announcing themselves, asleep, woken, waking others.
+  const TempLog log;
+  Writer writer = log.writer();
+  std::mt19937_64 random(run_seed());
+  for (std::uint64_t round = 0; round < times(40); ++round) {
+    std::vector<pid_t> readers;
+    for (int i = 0; i < 4; ++i) {
+      const pid_t child = fork_child();
+      if (child == 0) {
+        ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+        auto reader = Reader::open(log.path());
+        if (reader && i % 2 == 0) static_cast<void>(reader->event_fd());
+        RecordView record;
+        while (reader && reader->next(record, std::chrono::seconds(60)) != Outcome::closed) {
+        }
+        ::_exit(1);
+      }
+      readers.push_back(child);
+    }
+    const auto until =
+        std::chrono::steady_clock::now() + std::chrono::microseconds(random() % 8000);
+    while (std::chrono::steady_clock::now() < until) {
+      must(writer.append(as_bytes("x")));
+      ::usleep(static_cast<useconds_t>(random() % 300));
+    }
+    for (const pid_t reader : readers) {
+      ::kill(reader, SIGKILL);
+      int status = 0;
+      ::waitpid(reader, &status, 0);
+      EXPECT_TRUE(WIFSIGNALED(status)) << "a reader ended by itself";
+      must(writer.append(as_bytes("x")));
+    }
+    // What they have announced is taken, once; then nobody is woken any more.
+    ::usleep(3000);
+    must(writer.append(as_bytes("paid for the dead")));
+    const std::uint32_t word = wake_word(log);
+    for (int i = 0; i < 20; ++i) must(writer.append(as_bytes("x")));
+    ASSERT_EQ(armed(log), 0u) << "in round " << round;
+    ASSERT_EQ(wake_word(log), word) << "the writer still wakes the dead, in round " << round;
+  }
+}
+
 TEST_F(Process, ChildrenAreBornWhileAllThreadsRun) {
   const TempLog log;
   Writer writer = log.writer();

@@ -3,6 +3,9 @@
 
 #include <gmock/gmock.h>
 
+#include <chrono>
+#include <thread>
+
 #include "common/damage.h"
 #include "format/frame.h"
 #include "format/segment_header.h"
@@ -16,6 +19,31 @@ class History : public ::testing::Test {
   static void SetUpTestSuite() { use_memory_disk(); }
   TempLog log_;
 };
+
+TEST_F(History, TheGroupMayReadAgainWhatAPowerCutClosedToIt) {
+  {
+    Writer writer = log_.writer();
+    const std::string payload(3000, 'p');
+    while (writer.committed() < 2 * kSmallSegment + 50'000) must(writer.append(as_bytes(payload)));
+    must(writer.close());
+  }
+  // Modes are made durable some time after the bytes.
+  using std::filesystem::perms;
+  const auto mode = [&](std::uint64_t base) {
+    return std::filesystem::status(log_.segment(base)).permissions();
+  };
+  for (const std::uint64_t base : {std::uint64_t{0}, kSmallSegment, 2 * kSmallSegment}) {
+    std::filesystem::permissions(log_.segment(base), perms(0600));
+  }
+  const Writer writer = log_.writer();
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(60);
+  for (const std::uint64_t base : {std::uint64_t{0}, kSmallSegment, 2 * kSmallSegment}) {
+    while (mode(base) != perms(0640) && std::chrono::steady_clock::now() < deadline) {
+      std::this_thread::sleep_for(std::chrono::milliseconds(1));
+    }
+    EXPECT_EQ(mode(base), perms(0640)) << base;
+  }
+}
 
 TEST_F(History, ASegmentThatFollowsAnotherPredecessorIsDamage) {
   {

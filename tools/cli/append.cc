@@ -62,11 +62,16 @@ struct Append {
   std::string log;
   AppendOptions options;
   bool nul = false, length_prefix = false, keep_time = false;
+  std::uint64_t retain_bytes = 0;
+  std::int64_t retain_age_ns = 0;
 
   Exit operator()() {
     options.framing = nul ? Framing::nul : length_prefix ? Framing::length_prefix : Framing::lines;
     if (keep_time) options.requests.time = RequestReader::Time::keep;
-    auto writer = Writer::open(log);
+    WriterOptions writing;
+    writing.retention.max_bytes = retain_bytes;
+    writing.retention.max_age = std::chrono::nanoseconds(retain_age_ns);
+    auto writer = Writer::open(log, writing);
     if (!writer) return give_up("append", writer.error());
     report_recovery(writer->recovery());
     const Exit exit = Appender(*writer, options).run();
@@ -143,6 +148,11 @@ void add_append(CLI::App& app, Run& run) {
                "records are to survive a power cut before the answer");
   sub.add_flag("--acks", options.acks, "answer each line with a JSON line on stdout");
   sub.add_flag("--skip-invalid", options.skip_invalid, "count malformed records and go on");
+  add_value(sub, "--retain-size", append->retain_bytes, parse_size,
+            {"SIZE", "a size like 10GiB", "meanwhile, remove old segments beyond this size"});
+  add_value(
+      sub, "--retain-age", append->retain_age_ns, parse_age,
+      {"AGE", "an age like 90s, 15m, 36h or 7d", "meanwhile, remove segments older than this"});
   sub.callback([&run, append] { run = [append] { return (*append)(); }; });
 }
 

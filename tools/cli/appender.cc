@@ -140,7 +140,7 @@ Appender::Next Appender::refused(const Error& error) {
   if (options_.acks) acks_.error(line_, to_string(error.code()), error.message());
   // These are a matter of this line only; after all else the next line would fare no better.
   const bool only_this = error.code() == errc::too_large || error.code() == errc::beyond_end ||
-                         error.code() == errc::keys_incomplete;
+                         error.code() == errc::keys_incomplete || error.code() == errc::gone;
   if (options_.acks && only_this) return Next::go_on;
   return stop(error.message(), exit_for(error.code()));
 }

@@ -16,10 +16,13 @@ void add_append(CLI::App& app, Run& run);
 void add_read(CLI::App& app, Run& run);
 void add_info(CLI::App& app, Run& run);
 void add_stat(CLI::App& app, Run& run);
+void add_top(CLI::App& app, Run& run);
 void add_verify(CLI::App& app, Run& run);
 void add_repair(CLI::App& app, Run& run);
+void add_trim(CLI::App& app, Run& run);
 void add_backup(CLI::App& app, Run& run);
 void add_restore(CLI::App& app, Run& run);
+void add_consumers(CLI::App& app, Run& run);
 void add_doctor(CLI::App& app, Run& run);
 
 }  // namespace tailrace::cli

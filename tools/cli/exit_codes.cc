@@ -10,6 +10,9 @@ Exit exit_for(errc code) noexcept {
     case errc::beyond_end: return Exit::not_found;
     case errc::corrupt: return Exit::corrupt;
     case errc::gone: return Exit::corrupt;
+    case errc::diverged: return Exit::corrupt;
+    case errc::gate_lost: return Exit::corrupt;
+    case errc::dead: return Exit::failure;
     case errc::locked: return Exit::locked;
     case errc::timed_out: return Exit::timed_out;
     case errc::exists: return Exit::failure;

@@ -10,7 +10,7 @@ enum class Exit : int {
   failure = 1,
   usage = 2,
   not_found = 3,
-  corrupt = 4,   ///< also: gone
+  corrupt = 4,   ///< also: gone, diverged, a gate that is lost
   conflict = 5,  ///< a condition did not hold
   missed = 6,    ///< a verdict or target was missed
   locked = 7,

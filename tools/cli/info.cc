@@ -73,6 +73,9 @@ std::string as_text(const std::string& log, const LogInfo& info) {
   line("format", fmt::format("version {}", info.format_version));
   line("records", records_line(info));
   line("durable", durable_line(info));
+  if (info.first_retained > 0) {
+    line("retained", fmt::format("from position {}, all before it is gone", info.first_retained));
+  }
   if (info.last_sequence != 0) {
     line("last record",
          fmt::format("{} ({})", format_time(info.last_timestamp_ns), age(info.last_timestamp_ns)));

@@ -25,9 +25,9 @@ constexpr const char* kExamples = R"(Examples:
   tailrace read events --follow --json
 
 `tailrace COMMAND --help` says more. Data goes to stdout, all else to stderr.
-Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 corrupt or gone,
+Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 corrupt, diverged or gone,
 5 a condition did not hold, 6 verdict missed or problem found,
-7 another process is writing, 124 timed out, 130 interrupted.)";
+7 another process has the log or the consumer, 124 timed out, 130 interrupted.)";
 
 // A log's file must never get the number of a standard stream that came in closed: our output
 // would go into it. /dev/null opened the wrong way round makes using the stream an error.
@@ -63,10 +63,13 @@ Exit parse_and_run(int argc, char** argv) {
   add_read(app, run);
   add_info(app, run);
   add_stat(app, run);
+  add_top(app, run);
   add_verify(app, run);
   add_repair(app, run);
+  add_trim(app, run);
   add_backup(app, run);
   add_restore(app, run);
+  add_consumers(app, run);
   add_doctor(app, run);
 
   if (argc < 2) {

@@ -93,6 +93,24 @@ std::optional<std::uint64_t> parse_size(std::string_view text) {
   return *number << shift;
 }
 
+std::optional<std::int64_t> parse_age(std::string_view text) {
+  constexpr std::int64_t kSecondNs = 1'000'000'000;
+  if (text.empty()) return std::nullopt;
+  std::int64_t unit = kSecondNs;
+  switch (text.back()) {
+    case 's': break;
+    case 'm': unit *= 60; break;
+    case 'h': unit *= 3600; break;
+    case 'd': unit *= 86400; break;
+    default: return std::nullopt;
+  }
+  const auto number = parse_number(text.substr(0, text.size() - 1));
+  if (!number || *number == 0 || *number > static_cast<std::uint64_t>(INT64_MAX / unit)) {
+    return std::nullopt;
+  }
+  return static_cast<std::int64_t>(*number) * unit;
+}
+
 std::optional<std::int64_t> parse_time(std::string_view text) {
   namespace chrono = std::chrono;
   if (const auto nanoseconds = parse_number(text)) {
@@ -140,6 +158,32 @@ std::optional<double> parse_speed(std::string_view text) {
   const auto speed = parse_whole<double>(text);
   if (!speed || !std::isfinite(*speed) || *speed <= 0) return std::nullopt;
   return speed;
+}
+
+std::optional<std::int64_t> parse_duration(std::string_view text) {
+  double unit_ns = 1e9;
+  if (text.ends_with("ms")) {
+    unit_ns = 1e6;
+    text.remove_suffix(2);
+  } else if (text.ends_with('s')) {
+    text.remove_suffix(1);
+  }
+  const auto value = parse_whole<double>(text);
+  if (!value || !(*value >= 0) || *value * unit_ns > 9e18) return std::nullopt;
+  return static_cast<std::int64_t>(*value * unit_ns);
+}
+
+std::optional<int> parse_descriptor(std::string_view text) {
+  const auto number = parse_number(text);
+  if (!number || *number > 1023) return std::nullopt;
+  return static_cast<int>(*number);
+}
+
+std::string format_duration(std::int64_t ns) {
+  if (ns < 10'000) return fmt::format("{} ns", ns);
+  if (ns < 10'000'000) return fmt::format("{:.1f} us", static_cast<double>(ns) / 1e3);
+  if (ns < 10'000'000'000) return fmt::format("{:.1f} ms", static_cast<double>(ns) / 1e6);
+  return fmt::format("{:.1f} s", static_cast<double>(ns) / 1e9);
 }
 
 std::string format_size(std::uint64_t bytes) {

@@ -49,6 +49,13 @@ std::optional<Place> parse_place(std::string_view text) {
     place.timestamp_ns = *time;
     return place;
   }
+  constexpr std::string_view kConsumer = "consumer:";
+  if (text.starts_with(kConsumer)) {
+    if (text.size() == kConsumer.size()) return std::nullopt;
+    place.kind = Place::Kind::consumer;
+    place.consumer = text.substr(kConsumer.size());
+    return place;
+  }
   const bool from_end = text.starts_with('-');
   const auto number = parse_number(text.substr(from_end ? 1 : 0));
   if (!number) return std::nullopt;
@@ -88,6 +95,7 @@ Result<Sequence> go_to(Reader& reader, const Place& place, Beyond beyond) {
     case Place::Kind::last: return go_to_last(reader, place.count, tail->last_sequence);
     case Place::Kind::sequence:
       return go_to_sequence(reader, place.sequence, tail->last_sequence, beyond);
+    case Place::Kind::consumer: break;  // read_as_consumer's
   }
   return moved ? Result<Sequence>(0) : fail(moved.error());
 }

@@ -1,20 +1,16 @@
 #include <tailrace/clock.h>
 #include <tailrace/reader.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <memory>
 
 #include "cli/command.h"
-#include "cli/filter.h"
 #include "cli/flags.h"
-#include "cli/json_write.h"
-#include "cli/keys.h"
-#include "cli/output.h"
 #include "cli/pace.h"
 #include "cli/parse.h"
 #include "cli/place.h"
-#include "cli/print_format.h"
+#include "cli/read_options.h"
+#include "cli/record_printer.h"
 #include "cli/report.h"
 #include "cli/signals.h"
 
@@ -29,30 +25,11 @@ constexpr const char* kExamples = R"(Examples:
   tailrace read events --format '%s %k %p\n'
   tailrace read events --json | tailrace append copy --jsonl)";
 
-enum class Style : std::uint8_t { lines, raw, json, format };
-
-struct ReadOptions {
-  std::string log;
-  Place from;
-  Limit to;
-  std::uint64_t count = UINT64_MAX;
-  bool follow = false;
-  bool durable = false;
-  Filter filter;
-  bool json = false;
-  bool raw = false;
-  std::optional<PrintFormat> format;
-  std::optional<double> speed;
-};
-
 class Read {
  public:
-  explicit Read(const ReadOptions& options) : options_(options), out_(STDOUT_FILENO) {
+  explicit Read(const ReadOptions& options)
+      : options_(options), printer_(options), out_(printer_.out()) {
     if (options.speed) pace_.emplace(*options.speed);
-    style_ = options.format ? Style::format
-             : options.json ? Style::json
-             : options.raw  ? Style::raw
-                            : Style::lines;
   }
 
   Exit run();
@@ -64,12 +41,11 @@ class Read {
   Exit loop(Reader& reader);
   Outcome next(Reader& reader, RecordView& record);
   Next take(const RecordView& record);
-  void print(const RecordView& record);
-  [[nodiscard]] Exit finish(Exit exit);
+  [[nodiscard]] Exit finish(Exit exit) { return printer_.finish(exit); }
 
   const ReadOptions& options_;
-  Style style_ = Style::lines;
-  Output out_;
+  RecordPrinter printer_;
+  Output& out_;
   std::optional<Pace> pace_;
   Sequence first_wanted_ = 0;
   Sequence last_wanted_ = 0;
@@ -154,27 +130,10 @@ Read::Next Read::take(const RecordView& record) {
         if (stop_requested()) return Next::go_on;  // the reader says so next
       }
     }
-    print(record);
+    printer_.print(record);
     if (--left_ == 0) return Next::done;
   }
   return record.sequence == last_wanted_ || !out_.ok() ? Next::done : Next::go_on;
-}
-
-void Read::print(const RecordView& record) {
-  switch (style_) {
-    case Style::json: write_record(out_, record); break;
-    case Style::format: options_.format->print(out_, record); break;
-    case Style::raw: out_.put(as_text(record.payload)); break;
-    case Style::lines:
-      out_.put(as_text(record.payload));
-      out_.put('\n');
-      break;
-  }
-}
-
-Exit Read::finish(Exit exit) {
-  out_.flush();
-  return out_.ok() ? exit : output_failed("read", out_.error());
 }
 
 }  // namespace
@@ -184,8 +143,9 @@ void add_read(CLI::App& app, Run& run) {
   const auto options = std::make_shared<ReadOptions>();
   add_log(sub, options->log);
   add_value(sub, "--from", options->from, parse_place,
-            {"PLACE", "start, end, SEQ, -N or @TIME (consumer:NAME is not yet supported)",
-             "start, end, SEQ, -N (the last N) or @TIME (RFC 3339 or ns)"});
+            {"PLACE", "start, end, SEQ, -N, @TIME or consumer:NAME",
+             "start, end, SEQ, -N (the last N), @TIME (RFC 3339 or ns)\nor consumer:NAME (behind "
+             "what it has committed)"});
   add_value(sub, "--to", options->to, parse_limit,
             {"PLACE", "SEQ or @TIME", "last record to print: SEQ or @TIME"});
   add_value(sub, "-n", options->count, parse_number, {"N", "a number", "print at most N records"});
@@ -208,7 +168,21 @@ void add_read(CLI::App& app, Run& run) {
   raw->excludes(format);
   add_value(sub, "--speed", options->speed, parse_speed,
             {"SPEED", "a speed like 1x", "with the time between records as it was: 1x, 10x, 0.5x"});
-  sub.callback([&run, options] { run = [options] { return Read(*options).run(); }; });
+  add_value(sub, "--ack-fd", options->ack_fd, parse_descriptor,
+            {"FD", "a descriptor's number",
+             "with consumer:NAME: commit each sequence that comes as a line there"});
+  sub.callback([&run, options] {
+    const bool consumes = options->from.kind == Place::Kind::consumer;
+    if (options->ack_fd && !consumes) {
+      throw CLI::ValidationError("--ack-fd", "needs --from consumer:NAME");
+    }
+    if (options->durable && consumes) {
+      throw CLI::ValidationError("--durable", "a consumer goes as far as it was made to");
+    }
+    run = [options, consumes] {
+      return consumes ? read_as_consumer(*options) : Read(*options).run();
+    };
+  });
 }
 
 }  // namespace tailrace::cli

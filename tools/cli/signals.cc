@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <tailrace/consumer.h>
 #include <tailrace/reader.h>
 #include <unistd.h>
 
@@ -18,6 +19,7 @@ namespace {
 // All that the handler touches is lock-free.
 std::atomic<bool> stopping{false};
 std::atomic<Reader*> reader_to_stop{nullptr};
+std::atomic<Consumer*> consumer_to_stop{nullptr};
 int stop_pipe[2] = {-1, -1};
 
 void on_stop_signal(int) {
@@ -25,6 +27,7 @@ void on_stop_signal(int) {
   stopping.store(true);
   [[maybe_unused]] const auto written = ::write(stop_pipe[1], "", 1);
   if (Reader* reader = reader_to_stop.load()) reader->stop();
+  if (Consumer* consumer = consumer_to_stop.load()) consumer->stop();
   errno = saved_errno;
 }
 
@@ -65,5 +68,12 @@ StopReader::StopReader(Reader& reader) noexcept {
 }
 
 StopReader::~StopReader() { reader_to_stop.store(nullptr); }
+
+StopConsumer::StopConsumer(Consumer& consumer) noexcept {
+  consumer_to_stop.store(&consumer);
+  if (stop_requested()) consumer.stop();
+}
+
+StopConsumer::~StopConsumer() { consumer_to_stop.store(nullptr); }
 
 }  // namespace tailrace::cli

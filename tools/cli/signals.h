@@ -3,8 +3,9 @@
 #include <chrono>
 
 namespace tailrace {
+class Consumer;
 class Reader;
-}
+}  // namespace tailrace
 
 namespace tailrace::cli {
 
@@ -28,6 +29,15 @@ class StopReader {
   StopReader(const StopReader&) = delete;
   StopReader& operator=(const StopReader&) = delete;
   ~StopReader();
+};
+
+/// The same for a consumer.
+class StopConsumer {
+ public:
+  explicit StopConsumer(Consumer& consumer) noexcept;
+  StopConsumer(const StopConsumer&) = delete;
+  StopConsumer& operator=(const StopConsumer&) = delete;
+  ~StopConsumer();
 };
 
 }  // namespace tailrace::cli

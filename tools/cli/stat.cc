@@ -24,13 +24,6 @@ Examples:
   tailrace stat events --watch            a line a second
   tailrace stat events --watch --json | jq .durable_lag_ns)";
 
-std::string duration(std::int64_t ns) {
-  if (ns < 10'000) return fmt::format("{} ns", ns);
-  if (ns < 10'000'000) return fmt::format("{:.1f} us", static_cast<double>(ns) / 1e3);
-  if (ns < 10'000'000'000) return fmt::format("{:.1f} ms", static_cast<double>(ns) / 1e6);
-  return fmt::format("{:.1f} s", static_cast<double>(ns) / 1e9);
-}
-
 std::string as_json(const LogStats& stats) {
   nlohmann::ordered_json json;
   json["epoch"] = stats.epoch;
@@ -56,6 +49,9 @@ std::string as_json(const LogStats& stats) {
   json["journal_used_bytes"] = stats.journal_used_bytes;
   json["segments_ready"] = stats.segments_ready;
   json["segments_late"] = stats.segments_late;
+  json["first_sequence"] = stats.first_sequence;
+  json["segments_removed"] = stats.segments_removed;
+  json["retention"] = to_string(stats.retention);
   return json.dump() + "\n";
 }
 
@@ -65,8 +61,18 @@ std::string durable_text(const LogStats& stats) {
   }
   if (*stats.durable_sequence >= stats.committed_sequence) return "all";
   return fmt::format("up to sequence {}, {} behind in {} records", *stats.durable_sequence,
-                     duration(stats.durable_lag_ns),
+                     format_duration(stats.durable_lag_ns),
                      stats.committed_sequence - *stats.durable_sequence);
+}
+
+std::string_view retention_text(RetentionState state) {
+  switch (state) {
+    case RetentionState::well: return "";
+    case RetentionState::held: return "held: a consumer needs what would go; see trim --dry-run";
+    case RetentionState::paused: return "paused: the wall clock has jumped, ages are not believed";
+    case RetentionState::failing: return "failing: files cannot be read or removed";
+  }
+  return "";
 }
 
 std::string as_text(const LogStats& stats) {
@@ -80,14 +86,19 @@ std::string as_text(const LogStats& stats) {
   line("records", fmt::format("{} in {}, committed up to sequence {}", stats.records,
                               format_size(stats.bytes), stats.committed_sequence));
   line("durable", durable_text(stats));
+  if (stats.first_position > 0) {
+    line("retained",
+         fmt::format("from sequence {}, position {}", stats.first_sequence, stats.first_position));
+  }
   if (stats.epoch == 0) return text;
   line("backend", stats.backend);
   const std::uint64_t each = stats.commits == 0 ? 0 : stats.commit_bytes / stats.commits;
   line("commits", fmt::format("{}, {} each", stats.commits, format_size(each)));
   if (stats.commits > 0) {
-    line("", fmt::format("p50 {}, p99 {}, p99.9 {}, max {}", duration(stats.commit_p50_ns),
-                         duration(stats.commit_p99_ns), duration(stats.commit_p999_ns),
-                         duration(stats.commit_max_ns)));
+    line("",
+         fmt::format("p50 {}, p99 {}, p99.9 {}, max {}", format_duration(stats.commit_p50_ns),
+                     format_duration(stats.commit_p99_ns), format_duration(stats.commit_p999_ns),
+                     format_duration(stats.commit_max_ns)));
   }
   line("", fmt::format("{} too large for the journal, {} waited for room in it",
                        stats.large_commits, stats.waits_for_journal));
@@ -95,8 +106,11 @@ std::string as_text(const LogStats& stats) {
                               format_size(stats.journal_size_bytes)));
   line("syncs", fmt::format("{} of segments, {} of them with the page being written", stats.syncs,
                             stats.close_syncs));
-  line("segments",
-       fmt::format("{} prepared in time, {} late", stats.segments_ready, stats.segments_late));
+  line("segments", fmt::format("{} prepared in time, {} late, {} removed", stats.segments_ready,
+                               stats.segments_late, stats.segments_removed));
+  if (const auto trouble = retention_text(stats.retention); !trouble.empty()) {
+    line("retention", trouble);
+  }
   return text;
 }
 
@@ -108,8 +122,8 @@ std::string as_line(const LogStats& now, const LogStats& before, double seconds)
   return fmt::format("{:>12.0f} {:>12}/s {:>10} {:>10.0f} {:>9} {:>9} {:>8.0f}% {:>6}\n",
                      rate(now.committed_sequence, before.committed_sequence),
                      format_size(static_cast<std::uint64_t>(rate(now.bytes, before.bytes))),
-                     duration(now.durable_lag_ns), rate(now.commits, before.commits),
-                     duration(now.commit_p50_ns), duration(now.commit_p99_ns),
+                     format_duration(now.durable_lag_ns), rate(now.commits, before.commits),
+                     format_duration(now.commit_p50_ns), format_duration(now.commit_p99_ns),
                      100 * static_cast<double>(now.journal_used_bytes) /
                          static_cast<double>(now.journal_size_bytes),
                      now.segments_late);

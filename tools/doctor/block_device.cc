@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
 #include <filesystem>
 
 #include "doctor/text_file.h"
@@ -16,6 +17,15 @@ std::optional<bool> read_flag(const fs::path& path) {
   if (text == "0") return false;
   if (text == "1") return true;
   return std::nullopt;
+}
+
+std::optional<std::uint64_t> read_number(const fs::path& path) {
+  const auto text = read_text(path);
+  std::uint64_t number = 0;
+  if (!text) return std::nullopt;
+  const char* const end = text->data() + text->size();
+  if (std::from_chars(text->data(), end, number).ptr != end || text->empty()) return std::nullopt;
+  return number;
 }
 
 /// A device of which something is to be known before anything is measured.
@@ -93,6 +103,29 @@ Finding stable_writes(const BlockDevice& device) {
           {{"stable_writes", true}}};
 }
 
+/// The kernel brings in so much around the first touch of a page, also of a segment that was never
+/// written: zeros, in one go.
+Finding read_ahead(const BlockDevice& device) {
+  constexpr std::uint64_t kMostKib = 1024;
+  if (!device.read_ahead_kib) {
+    return unknown("read_ahead", fmt::format("/sys does not say it of {}", device.name),
+                   fmt::format("cat /sys/block/{}/queue/read_ahead_kb on the host", device.name));
+  }
+  const std::uint64_t kib = *device.read_ahead_kib;
+  Finding finding{"read_ahead",
+                  Level::ok,
+                  fmt::format("{} reads {} KiB ahead", device.name, kib),
+                  {},
+                  {{"read_ahead_bytes", kib * 1024}}};
+  if (kib <= kMostKib) return finding;
+  finding.level = Level::note;
+  finding.found +=
+      ": fresh pages of a segment then come in such pieces, which takes milliseconds during which "
+      "a commit's end is not noticed";
+  finding.fix = fmt::format("echo {} > /sys/block/{}/queue/read_ahead_kb", kMostKib, device.name);
+  return finding;
+}
+
 }  // namespace
 
 std::optional<BlockDevice> read_block_device(const std::string& sys, unsigned major,
@@ -106,12 +139,13 @@ std::optional<BlockDevice> read_block_device(const std::string& sys, unsigned ma
   device.write_cache = read_text(path / "queue/write_cache");
   device.stable_writes = read_flag(path / "queue/stable_writes");
   device.rotational = read_flag(path / "queue/rotational");
+  device.read_ahead_kib = read_number(path / "queue/read_ahead_kb");
   device.backing_file = read_text(path / "loop/backing_file");
   return device;
 }
 
 std::vector<Finding> judge_block_device(const BlockDevice& device) {
-  return {kind(device), write_cache(device), stable_writes(device)};
+  return {kind(device), write_cache(device), stable_writes(device), read_ahead(device)};
 }
 
 }  // namespace tailrace::doctor

@@ -15,6 +15,7 @@ struct BlockDevice {
   std::optional<std::string> write_cache;  ///< "write back" or "write through"
   std::optional<bool> stable_writes;
   std::optional<bool> rotational;
+  std::optional<std::uint64_t> read_ahead_kib;
   std::optional<std::string> backing_file;  ///< of a loop device
 };
 
@@ -22,7 +23,7 @@ struct BlockDevice {
 [[nodiscard]] std::optional<BlockDevice> read_block_device(const std::string& sys, unsigned major,
                                                            unsigned minor);
 
-/// `block_device`, `write_cache`, `stable_writes`.
+/// `block_device`, `write_cache`, `stable_writes`, `read_ahead`.
 [[nodiscard]] std::vector<Finding> judge_block_device(const BlockDevice& device);
 
 }  // namespace tailrace::doctor

@@ -36,6 +36,7 @@ struct LogInfo {
   Sequence last_sequence = 0;                ///< 0 = no record
   std::optional<Sequence> durable_sequence;  ///< none: unknown (no writer since the last reboot)
   Position first_position = 0;
+  Position first_retained = 0;  ///< where the oldest segment begins; 0: nothing was ever removed
   Position end_position = 0;
   std::int64_t last_timestamp_ns = 0;  ///< 0 = no record
   std::uint64_t segment_size_bytes = 0;
@@ -51,6 +52,17 @@ struct LogInfo {
 /// What is known of a log without opening it for writing. Needs read permission only; changes
 /// nothing. Errors: not_found, not_a_log, unsupported_version, permission, corrupt, io.
 [[nodiscard]] TAILRACE_EXPORT Result<LogInfo> inspect(const std::filesystem::path& path);
+
+/// How it goes with what a writer removes by itself.
+enum class RetentionState : std::uint8_t {
+  well,     ///< or nothing was asked for
+  held,     ///< a consumer still needs what would go: plan_trim says which
+  paused,   ///< by age, since the wall clock has jumped
+  failing,  ///< files cannot be read or removed; tried again every second
+};
+
+/// "well", "held", "paused", "failing".
+[[nodiscard]] TAILRACE_EXPORT const char* to_string(RetentionState state) noexcept;
 
 /// What the newest writer has done since it opened the log, and how far the log has come.
 struct LogStats {
@@ -78,6 +90,10 @@ struct LogStats {
   std::uint64_t segments_ready = 0;  ///< rolls that found the next segment prepared
   std::uint64_t segments_late = 0;   ///< rolls that had to wait for it
   std::string backend;               ///< as LogInfo::backend
+  Sequence first_sequence = 0;       ///< of the first retained record; 0 = no record
+  Position first_position = 0;       ///< where the log begins
+  std::uint64_t segments_removed = 0;
+  RetentionState retention = RetentionState::well;
 };
 
 /// The counters that a writer keeps in shared memory. Needs read permission only; may be asked

@@ -106,7 +106,20 @@ class TAILRACE_EXPORT Reader {
   [[nodiscard]] bool durable_known() const noexcept;
   [[nodiscard]] std::uint64_t segment_size_bytes() const noexcept;
 
-  /// Makes next() return `closed`, now and from then on; a waiting one within 100 ms.
+  /// For programs with an event loop: a descriptor that is readable while next() may find something
+  /// else than `end`. It is readable at first, after a seek, and as long as next() has not returned
+  /// `end`; a next() that does reads it empty, and from then on a thread watches that place and
+  /// makes it readable again. So: poll it, then call next() until `end` or until you have had
+  /// enough. Do not read from it. It may be readable for nothing now and then.
+  ///
+  /// Belongs to the reader and ends with it. Cost: from the first call on one sleeping thread, two
+  /// more mappings and a few descriptors; a record that is waited for wakes that thread first.
+  /// After fork() the child's reader has none until the child asks for one. Errors: io.
+  /// How-to: docs/waiting.md
+  [[nodiscard]] Result<int> event_fd();
+
+  /// Makes next() return `closed`, now and from then on; a waiting one within 100 ms, event_fd() at
+  /// once.
   void stop() noexcept;
 
   /// for (const RecordView& record : reader) reads to the end; then ask next() why it ended.
@@ -116,6 +129,7 @@ class TAILRACE_EXPORT Reader {
 
  private:
   class Impl;
+  friend class ReaderAccess;  // internal
   explicit Reader(std::unique_ptr<Impl> impl) noexcept;
   std::unique_ptr<Impl> impl_;
 };

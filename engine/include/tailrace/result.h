@@ -33,6 +33,9 @@ enum class errc : std::uint8_t {
   out_of_range,         ///< the place asked for lies beyond the end, or is no record's place
   busy,                 ///< the disk is too far behind, and the writer was told not to wait for it
   timed_out,            ///< the deadline passed first
+  diverged,             ///< stored progress does not fit the log; sequence(): the last common one
+  gate_lost,            ///< a consumer that this one must not pass was removed or made anew
+  dead,                 ///< nobody is at work as this consumer
 };
 
 /// The code's name as it stands in this header, e.g. "no_space". Static lifetime.

@@ -9,6 +9,7 @@
 #include "tailrace/export.h"
 #include "tailrace/record.h"
 #include "tailrace/result.h"
+#include "tailrace/retention.h"
 
 namespace tailrace {
 
@@ -35,6 +36,8 @@ struct WriterOptions {
   WhenBehind when_behind = WhenBehind::wait;
   /// How far ahead of the end pages are kept ready. More memory, fewer page faults in bursts.
   std::size_t populate_ahead_bytes = std::size_t{16} << 20;
+  /// Which old segments the writer removes by itself. Off by default.
+  Retention retention{};
   /// How long open() waits for another writer to let go of the log. 0 = answer `locked` at once.
   std::chrono::milliseconds lock_timeout{0};
 };
@@ -148,6 +151,12 @@ class TAILRACE_EXPORT Writer {
   /// An eventfd, readable when poll_commit() may find something new; read it empty first. Belongs
   /// to the writer. Errors: io, forked, closed.
   [[nodiscard]] Result<int> commit_event_fd();
+
+  /// Removes old segments now, as far as they are synced and nobody holds them: what plan_trim
+  /// says. Returns what was done; waits for it, in a background thread's hands. What a crash leaves
+  /// half done the next opening finishes. Errors: out_of_range (beyond the end), permission, io,
+  /// poisoned, forked, closed.
+  Result<TrimPlan> trim(const TrimTarget& target);
 
   /// Makes everything durable, says so in the log, and lets go of it. Idempotent.
   Result<void> close();

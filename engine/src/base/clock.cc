@@ -75,6 +75,7 @@ void Clock::measure() noexcept {
 
 std::int64_t Clock::kernel_ns() noexcept { return read_clock(CLOCK_REALTIME); }
 std::int64_t Clock::boottime_ns() noexcept { return read_clock(CLOCK_BOOTTIME); }
+std::int64_t Clock::coarse_ns() noexcept { return read_clock(CLOCK_REALTIME_COARSE); }
 
 Clock& process_clock() {
   static Clock clock;

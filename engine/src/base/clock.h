@@ -42,6 +42,8 @@ class Clock {
   /// CLOCK_REALTIME, CLOCK_BOOTTIME: system calls through the vDSO.
   [[nodiscard]] static std::int64_t kernel_ns() noexcept;
   [[nodiscard]] static std::int64_t boottime_ns() noexcept;
+  /// CLOCK_REALTIME as of the last timer tick: some milliseconds old, and nearly free.
+  [[nodiscard]] static std::int64_t coarse_ns() noexcept;
 
  private:
   void measure() noexcept;

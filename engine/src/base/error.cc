@@ -40,6 +40,9 @@ const char* to_string(errc code) noexcept {
     case errc::out_of_range: return "out_of_range";
     case errc::busy: return "busy";
     case errc::timed_out: return "timed_out";
+    case errc::diverged: return "diverged";
+    case errc::gate_lost: return "gate_lost";
+    case errc::dead: return "dead";
   }
   return "?";
 }

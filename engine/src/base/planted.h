@@ -78,6 +78,41 @@ namespace tailrace {
   X(no_last_look, "a reader goes to sleep without a last look for news")                         \
   X(no_bump_in_helper, "arming does not change the word that readers sleep on")                  \
   X(no_membarrier, "arming puts no barrier into the appender's thread")                          \
+  X(watch_forgets_new_place, "a watch that is asked anew while it looks forgets the new place")  \
+  X(event_emptied_after_asking, "the event is read empty after the watch has been asked")        \
+  X(stop_rings_no_event, "stop() does not make the event readable")                              \
+  X(armed_for_ever, "an append that wakes does not disarm: the next one wakes again")            \
+  /* Other users */                                                                              \
+  X(wake_takes_anything, "who may announce himself may send descriptors along")                  \
+  X(arm_as_often_as_asked, "a storm on the wake socket is answered as fast as it comes")         \
+  X(anybodys_mode, "a file or directory that others may write counts")                           \
+  X(anybodys_directory, "segments/ may belong to somebody else")                                 \
+  /* Consumers */                                                                                \
+  X(slot_without_crc, "a slot counts though its checksum is wrong")                              \
+  X(older_slot_taken, "of two right slots the older one counts")                                 \
+  X(one_slot_only, "all commits go into one slot")                                               \
+  X(consumer_not_synced, "a durable commit is not fsynced")                                      \
+  X(owner_by_pid_alone, "an owner lives as long as his file names a pid")                        \
+  X(stamp_not_checked, "a consumer goes on behind its sequence, whatever stands there")          \
+  X(gate_epoch_ignored, "a gate's progress counts though its records are not in the log")        \
+  X(gate_by_name, "a gate made anew under the same name is the same gate")                       \
+  X(gate_not_asked_for_durable, "a gate's progress counts before it is durable")                 \
+  X(commit_goes_back, "a commit of an earlier stamp goes back")                                  \
+  X(filtered_not_passed, "what the filter passed over is never committed")                       \
+  X(gate_removal_unnoticed, "a gate that was removed goes on counting")                          \
+  /* Retention */                                                                                \
+  X(files_trimmed_first, "files go before an anchor says that they are gone")                    \
+  X(control_trimmed_first, "readers are told of a trim before an anchor is")                     \
+  X(trimmed_control_not_synced, "files go while control says so only in the page cache")         \
+  X(one_anchor_for_a_trim, "files go though the older anchor still wants them")                  \
+  X(trimmed_newest_first, "a trim removes the newest files first")                               \
+  X(trimmed_index_kept, "a removed segment's index file stays")                                  \
+  X(left_overs_kept, "what an interrupted trim left stays for ever")                             \
+  X(newest_segment_trimmed, "a trim takes what is not synced, and the segment being written")    \
+  X(trim_past_a_pin, "a trim takes what a retaining consumer needs")                             \
+  X(trimmed_is_corrupt, "a reader takes a removed segment for damage")                           \
+  X(age_by_wall_clock_alone, "a clock that jumps ahead makes all records old")                   \
+  X(punched_without_a_word, "a reader is not warned that bytes turn to zeros under it")          \
   /* Keys */                                                                                     \
   X(growth_cuts_a_cluster, "the key index stops moving slots in the middle of a cluster")        \
   X(key_compared_by_hash_only, "two keys of one hash are taken for one")                         \

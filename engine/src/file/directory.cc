@@ -72,6 +72,14 @@ Result<Directory> Directory::open_directory(const std::string& name) const {
   return directory;
 }
 
+Result<Directory> Directory::duplicate() const {
+  Directory directory;
+  directory.path_ = path_;
+  directory.fd_ = Fd(::fcntl(fd(), F_DUPFD_CLOEXEC, 3));
+  if (!directory.fd_) return fail(sys_error("cannot duplicate the descriptor of", path_, errno));
+  return directory;
+}
+
 Result<Fd> Directory::open_file(const std::string& name, int flags, mode_t mode) const {
   Fd file(open_beneath(fd(), name, flags | O_CLOEXEC | O_NONBLOCK, mode));
   if (!file) return fail(sys_error("cannot open", path_of(name), errno));

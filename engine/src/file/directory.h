@@ -25,6 +25,8 @@ class Directory {
   /// Errors: not_found, permission, not_a_log (no directory), io.
   [[nodiscard]] static Result<Directory> open(const std::filesystem::path& path);
   [[nodiscard]] Result<Directory> open_directory(const std::string& name) const;
+  /// The same directory, whatever its path is by now. Errors: io.
+  [[nodiscard]] Result<Directory> duplicate() const;
 
   /// A regular file. `flags` as open(2) (O_CLOEXEC, O_NONBLOCK are added; O_CREAT is
   /// allowed here because the directory is the owner's). Errors: not_found, permission, io, exists,

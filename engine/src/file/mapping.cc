@@ -161,7 +161,7 @@ Result<void> Mapping::sync(std::uint64_t from, std::uint64_t to, const std::stri
   from = align_down(from, 4096);
   if (planted(Mistake::sync_one_page_more)) to = std::min<std::uint64_t>(to + 4096, size_bytes_);
   if (::msync(data_ + from, to - from, MS_SYNC) != 0) {
-    return fail(sys_error("cannot make a segment durable", path, errno).offset(from));
+    return fail(sys_error("cannot make it durable", path, errno).offset(from));
   }
   return {};
 }

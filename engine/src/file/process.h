@@ -14,7 +14,7 @@ using BootId = std::array<std::uint8_t, 16>;
 [[nodiscard]] const BootId& this_boot();
 
 /// When a process started, in clock ticks since boot; tells a process from a later one with the
-/// same pid. 0 = there is no such process.
+/// same pid. 0 = there is no such process, or it has ended.
 [[nodiscard]] std::uint64_t process_start_time(std::int64_t pid);
 
 /// Takes an exclusive flock, trying until `timeout_ms` has passed. Returns whether it was won.

@@ -8,7 +8,8 @@ namespace tailrace {
 
 /// The datagram socket through which a parked reader announces itself. One byte means "wake me".
 
-/// Makes and binds it (mode 0620), replacing one that a dead writer left. Writer's side.
+/// Makes and binds it, replacing one that a dead writer left. Mode 0620; 0600 where the kernel
+/// (before Linux 6.16) lets a sender attach descriptors that can hold the receiver. Writer's side.
 [[nodiscard]] Result<Fd> bind_wake_socket(const Directory& directory, const std::string& name);
 
 /// Takes the waiting bytes; returns whether there were any.

@@ -42,7 +42,10 @@ struct Activity {
   Position synced_to;
   std::uint64_t segments_ready;
   std::uint64_t segments_late;
-  std::uint64_t reserved[4];
+  std::uint64_t segments_removed;  // by retention or by hand
+  std::uint64_t clock_offset_ns;   // wall minus boot time as age retention believes it, signed
+  std::uint64_t retention;         // kRetention...
+  std::uint64_t reserved[1];
   std::uint64_t latency[kLatencyBuckets];  // of commits, from submission to durable
 };
 static_assert(sizeof(Activity) == 128 + 8 * kLatencyBuckets);
@@ -51,6 +54,10 @@ static_assert(offsetof(Activity, latency) == 128);
 inline constexpr std::size_t kActivityAt = 4096;  // in `control`
 inline constexpr std::uint64_t kBackendIoUring = 1;
 inline constexpr std::uint64_t kBackendDirect = 2;
+inline constexpr std::uint64_t kRetentionWell = 0;     // or not asked for
+inline constexpr std::uint64_t kRetentionHeld = 1;     // a consumer needs what would go
+inline constexpr std::uint64_t kRetentionPaused = 2;   // by age: the wall clock has jumped
+inline constexpr std::uint64_t kRetentionFailing = 3;  // files or anchors cannot be written or read
 
 /// Access to the counters; each is written by one thread at a time, and read at any time.
 class ActivityView {

@@ -129,8 +129,12 @@ class ControlView {
   void set_generation(std::uint64_t value) const noexcept {
     shared<std::uint64_t>(&control_->generation).store(value, std::memory_order_seq_cst);
   }
+  // SYNC retained
   [[nodiscard]] Position first_retained() const noexcept {
     return shared<Position>(&control_->first_retained).load(std::memory_order_acquire);
+  }
+  void set_first_retained(Position position) const noexcept {
+    shared<Position>(&control_->first_retained).store(position, std::memory_order_release);
   }
 
   // SYNC committed

@@ -114,6 +114,7 @@ struct FrameExpected {
   std::uint32_t crc_seed = 0;
   Sequence sequence = 0;
   Epoch epoch = 0;
+  friend bool operator==(const FrameExpected&, const FrameExpected&) = default;
 };
 
 enum class FrameState : std::uint8_t {

@@ -198,6 +198,11 @@ Result<BackupReport> backup_log(const std::filesystem::path& from,
   auto made =
       make_whole_directory(to, "the backup", [&](const Directory& directory) -> Result<void> {
         auto copied = Copy(*files, meta.first_retained, *end).into(directory, files->meta, false);
+        if (!copied && control->view().first_retained() > meta.first_retained) {
+          return fail(Error(errc::gone, "the log was trimmed while it was copied")
+                          .path(files->root.path())
+                          .next("take the backup again"));
+        }
         if (!copied) return fail(copied.error());
         report = *copied;
         meta.last_sequence = report.last_sequence;
@@ -231,7 +236,7 @@ Result<BackupReport> restore_log(const std::filesystem::path& backup,
                                                report.last_sequence, meta.last_sequence))
                   .path(files->root.path()));
         }
-        return make_log_files(directory, log, meta.end);
+        return make_log_files(directory, log, Extent{meta.first_retained, meta.end});
       });
   if (!made) return fail(made.error());
   return report;

@@ -30,7 +30,7 @@ constexpr std::uint64_t kWorthAnotherBytes = std::uint64_t{64} << 10;
 
 void wake_sleeper(ControlView control) noexcept {
   // SYNC park: the word changes before the wake, so a reader on its way to sleep does not sleep.
-  control.set_armed(false);
+  if (!planted(Mistake::armed_for_ever)) control.set_armed(false);
   control.bump_wake_word();
   futex_wake(control.wake_word(), 1);
 }

@@ -96,6 +96,15 @@ class Committer {
   [[nodiscard]] Journal::Anchor next_anchor(std::uint32_t flags) const;
   [[nodiscard]] Journal& journal() noexcept { return *journal_; }
   void anchored(const Journal::Anchor& anchor);
+
+  // --- for the trimmer ---
+
+  /// Asks for both anchors to say that everything below `position` is gone. It lies below what is
+  /// synced and durable.
+  void retain_from(Position position);
+  /// What both say by now.
+  [[nodiscard]] Position retained_from() const;
+
   /// The syncer's next_sync_job returns nothing from now on.
   void stop_sync();
 
@@ -143,6 +152,7 @@ class Committer {
   std::chrono::steady_clock::time_point submitted_at_{};
   std::optional<Large> large_;
   Position sync_requested_ = 0;
+  Position retain_from_ = 0;
   bool out_of_room_ = false;  // a commit waits for the ring
   bool sync_stopping_ = false;
   std::optional<Error> failure_;

@@ -60,6 +60,9 @@ std::optional<Committer::SyncJob> Committer::sync_job() const {
       anchors = ring.announced_by(told) > 0 ? 1 : 0;
     }
   }
+  if (journal_->first_retained() < retain_from_) {
+    anchors = planted(Mistake::one_anchor_for_a_trim) ? 1 : 2;
+  }
   if (sync_requested_ > to && durable() >= sync_requested_) to = sync_requested_;
   if (to == synced && anchors == 0) return {};
   return SyncJob{synced, to, anchors, close};
@@ -90,7 +93,8 @@ Journal::Anchor Committer::next_anchor(std::uint32_t flags) const {
   const std::lock_guard lock(mutex_);
   // Never beyond what is acknowledged: an anchor's word is the end of a unit, or lies before one.
   const bool ahead = planted(Mistake::anchor_ahead_of_durable);
-  return journal_->next_anchor(ahead ? synced_to() : std::min(synced_to(), durable()), flags);
+  return journal_->next_anchor(ahead ? synced_to() : std::min(synced_to(), durable()), retain_from_,
+                               flags);
 }
 
 void Committer::anchored(const Journal::Anchor& anchor) {
@@ -103,6 +107,19 @@ void Committer::anchored(const Journal::Anchor& anchor) {
   done_.notify_all();
   work_.notify_all();
   signal();
+}
+
+void Committer::retain_from(Position position) {
+  {
+    const std::lock_guard lock(mutex_);
+    retain_from_ = std::max(retain_from_, position);
+  }
+  sync_work_.notify_all();
+}
+
+Position Committer::retained_from() const {
+  const std::lock_guard lock(mutex_);
+  return journal_->first_retained();
 }
 
 void Committer::stop_sync() {

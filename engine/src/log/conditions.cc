@@ -23,6 +23,29 @@ bool holds(const Condition& condition, const Conflict& now) {
   return false;
 }
 
+/// The key's last record has been removed: its sequence is not known any more, only that it is
+/// smaller than all that are left.
+Result<std::optional<Conflict>> judge_removed(const KeyLedger& keys, const Condition& condition,
+                                              Conflict now) {
+  now.sequence = 0;
+  now.position = 0;
+  if (condition.kind == ConditionKind::unchanged) {
+    auto first = keys.first_retained_sequence();
+    if (!first) return fail(std::move(first.error()));
+    if (condition.number + 1 < *first) {
+      return fail(Error(errc::gone, fmt::format("condition unchanged: nobody knows any more what "
+                                                "happened after sequence {}; the first record that "
+                                                "is left is {}",
+                                                condition.number, *first))
+                      .sequence(condition.number)
+                      .next("read the log again from its start"));
+    }
+  }
+  if (holds(condition, now)) return std::optional<Conflict>();
+  now.key = condition.key;
+  return std::optional<Conflict>(std::move(now));
+}
+
 }  // namespace
 
 const char* to_string(ConditionKind kind) noexcept {
@@ -65,12 +88,13 @@ Result<std::optional<Conflict>> judge_condition(KeyLedger& keys, const Condition
                       .next("append without the condition, or decide by last_sequence"));
     }
     if (*entry) {
-      auto frame = keys.frame_at((*entry)->position);
-      if (!frame) return fail(std::move(frame.error()));
       now.version = (*entry)->version();
       now.released = (*entry)->released();
       now.position = (*entry)->position;
-      now.sequence = load<Sequence>(frame->at + frame_offset::kSequence);
+      const auto frame = keys.frame_at(now.position);
+      if (frame) now.sequence = load<Sequence>(frame->at + frame_offset::kSequence);
+      if (!keys.retained(now.position)) return judge_removed(keys, condition, now);
+      if (!frame) return fail(frame.error());
     }
   } else {
     now.sequence = last_sequence;

@@ -42,6 +42,10 @@ Result<ControlFile> ControlFile::open_or_remake(const LogFiles& files) {
 
 void ControlFile::flush() const noexcept { mapping_.flush(); }
 
+Result<void> ControlFile::sync(const LogFiles& files) const {
+  return mapping_.sync(0, mapping_.size(), files.root.path_of(file_name::kControl));
+}
+
 bool ControlFile::of_this_boot() const noexcept {
   return view().writer().boot_id == this_boot() || planted(Mistake::another_boot_trusted);
 }
@@ -57,6 +61,14 @@ bool ControlFile::live() const noexcept {
   return control.state() == ControlState::running && of_this_boot() &&
          (control.generation() & 1) == 0 &&
          Clock::boottime_ns() - control.heartbeat_ns() < kHeartbeatLimitNs;
+}
+
+WriterState writer_state(const ControlFile& control) {
+  if (control.view().state() != ControlState::running || !control.of_this_boot()) {
+    return WriterState::none;
+  }
+  if (!control.writer_alive()) return WriterState::crashed;
+  return control.live() ? WriterState::running : WriterState::stalled;
 }
 
 }  // namespace tailrace

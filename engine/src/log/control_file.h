@@ -6,6 +6,7 @@
 #include "format/activity.h"
 #include "format/control.h"
 #include "log/log_files.h"
+#include "tailrace/log.h"
 
 namespace tailrace {
 
@@ -30,6 +31,9 @@ class ControlFile {
   /// Writes it to the disk, as well as that goes: what it says is a lower bound anyway.
   void flush() const noexcept;
 
+  /// Makes it durable. Errors: io, no_space.
+  [[nodiscard]] Result<void> sync(const LogFiles& files) const;
+
   /// Whether what it says was written in this boot: else pages that never reached the disk are
   /// missing, and nothing is known to be durable but what it claims.
   [[nodiscard]] bool of_this_boot() const noexcept;
@@ -44,5 +48,8 @@ class ControlFile {
  private:
   Mapping mapping_;
 };
+
+/// What can be said of the writer.
+[[nodiscard]] WriterState writer_state(const ControlFile& control);
 
 }  // namespace tailrace

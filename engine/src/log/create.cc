@@ -42,18 +42,23 @@ Result<void> check(const CreateOptions& options) {
 
 }  // namespace
 
-Result<void> make_log_files(const Directory& directory, const LogMeta& meta, Position end) {
+Result<void> make_log_files(const Directory& directory, const LogMeta& meta, const Extent& extent) {
   if (!directory.exists(file_name::kSegments)) {
     if (auto done = directory.make_directory(file_name::kSegments, 02750); !done) return done;
   }
+  // Whoever may read the log may put a consumer of his own here, and remove no other's.
+  if (!directory.exists(file_name::kConsumers)) {
+    if (auto done = directory.make_directory(file_name::kConsumers, 03770); !done) return done;
+  }
   std::array<std::byte, kControlBytes> control{};
   init_control(control.data(), meta);
+  ControlView(control.data()).set_first_retained(extent.first);
   if (auto done = write_file(directory, file_name::kControl, control.data(), control.size(), 0640);
       !done) {
     return done;
   }
   if (auto done = write_file(directory, file_name::kLock, nullptr, 0, 0600); !done) return done;
-  if (auto done = JournalFile::create(directory, file_name::kJournal, meta, end, 0); !done) {
+  if (auto done = JournalFile::create(directory, file_name::kJournal, meta, extent, 0); !done) {
     return done;
   }
   return write_file(directory, file_name::kMeta, &meta, sizeof meta, 0640);
@@ -73,7 +78,7 @@ Result<void> create_log(const std::filesystem::path& path, const CreateOptions& 
   seal(meta);
 
   return make_whole_directory(path, "the log", [&meta](const Directory& directory) {
-    return make_log_files(directory, meta, 0);
+    return make_log_files(directory, meta, Extent{});
   });
 }
 

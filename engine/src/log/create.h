@@ -2,12 +2,13 @@
 
 #include "file/directory.h"
 #include "format/log_meta.h"
+#include "log/journal_file.h"
 
 namespace tailrace {
 
-/// The files of a log that nobody has written yet, or that has been restored up to `end`: all but
+/// The files of a log that nobody has written yet, or whose segments have been restored: all but
 /// segments, all of them durable but for the directory itself. Errors: no_space, permission, io.
 [[nodiscard]] Result<void> make_log_files(const Directory& directory, const LogMeta& meta,
-                                          Position end);
+                                          const Extent& extent);
 
 }  // namespace tailrace

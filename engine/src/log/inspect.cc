@@ -6,20 +6,21 @@
 namespace tailrace {
 namespace {
 
-WriterState writer_state(const ControlFile& control) {
-  if (control.view().state() != ControlState::running || !control.of_this_boot()) {
-    return WriterState::none;
-  }
-  if (!control.writer_alive()) return WriterState::crashed;
-  return control.live() ? WriterState::running : WriterState::stalled;
-}
-
 std::string backend_name(const ActivityView& activity) {
   if (activity.get(&Activity::epoch) == 0) return {};
   const std::uint64_t backend = activity.get(&Activity::backend);
   std::string name = (backend & kBackendIoUring) != 0 ? "io_uring" : "thread";
   if ((backend & kBackendDirect) != 0) name += ", O_DIRECT";
   return name;
+}
+
+RetentionState retention_state(std::uint64_t word) noexcept {
+  switch (word) {
+    case kRetentionHeld: return RetentionState::held;
+    case kRetentionPaused: return RetentionState::paused;
+    case kRetentionFailing: return RetentionState::failing;
+    default: return RetentionState::well;
+  }
 }
 
 /// The duration that `part` of all commits did not exceed.
@@ -59,6 +60,16 @@ const char* to_string(WriterState state) noexcept {
   return "?";
 }
 
+const char* to_string(RetentionState state) noexcept {
+  switch (state) {
+    case RetentionState::well: return "well";
+    case RetentionState::held: return "held";
+    case RetentionState::paused: return "paused";
+    case RetentionState::failing: return "failing";
+  }
+  return "?";
+}
+
 Result<LogInfo> inspect(const std::filesystem::path& path) {
   auto files = LogFiles::open(path);
   if (!files) return fail(files.error());
@@ -80,6 +91,7 @@ Result<LogInfo> inspect(const std::filesystem::path& path) {
   info.first_sequence = *first;
   info.last_sequence = tail->last_sequence;
   info.first_position = reader->position();
+  info.first_retained = control->view().first_retained();
   info.end_position = tail->position;
   info.last_timestamp_ns = tail->last_sequence == 0 ? 0 : tail->last_timestamp_ns;
   info.segment_size_bytes = files->meta.segment_size_bytes;
@@ -148,6 +160,10 @@ Result<LogStats> read_stats(const std::filesystem::path& path) {
   stats.segments_ready = activity.get(&Activity::segments_ready);
   stats.segments_late = activity.get(&Activity::segments_late);
   stats.backend = backend_name(activity);
+  stats.first_sequence = *first;
+  stats.first_position = control->view().first_retained();
+  stats.segments_removed = activity.get(&Activity::segments_removed);
+  stats.retention = retention_state(activity.get(&Activity::retention));
   return stats;
 }
 

@@ -66,7 +66,7 @@ Result<std::unique_ptr<Journal>> Journal::begin(const LogFiles& files, JournalFi
     }
   }
   for (int i = 0; i < 2; ++i) {
-    const Anchor anchor = journal->next_anchor(end, 0);
+    const Anchor anchor = journal->next_anchor(end, newest.first_retained, 0);
     if (auto done = journal->write(anchor); !done) return fail(done.error());
     journal->anchored(anchor);
   }
@@ -181,7 +181,8 @@ Result<void> Journal::complete(std::vector<Completed>& out) {
   return {};
 }
 
-Journal::Anchor Journal::next_anchor(Position synced_to, std::uint32_t flags) const {
+Journal::Anchor Journal::next_anchor(Position synced_to, Position first_retained,
+                                     std::uint32_t flags) const {
   Anchor next;
   next.oldest = ring_.oldest_above(synced_to);
   next.block = planted(Mistake::anchor_over_the_newest) ? newest_block_ : 1 - newest_block_;
@@ -192,6 +193,7 @@ Journal::Anchor Journal::next_anchor(Position synced_to, std::uint32_t flags) co
   next.anchor.predecessor_crc = next.oldest.predecessor_crc;
   next.anchor.flags = flags;
   next.anchor.synced_to = synced_to;
+  next.anchor.first_retained = std::max(newest_.first_retained, first_retained);
   return next;
 }
 
@@ -202,6 +204,7 @@ Result<void> Journal::write(const Anchor& anchor) {
 }
 
 void Journal::anchored(const Anchor& anchor) {
+  older_retained_ = newest_.first_retained;
   newest_ = anchor.anchor;
   newest_block_ = anchor.block;
   ring_.anchored(anchor.oldest);

@@ -1,8 +1,10 @@
 #pragma once
 
+#include <algorithm>
 #include <memory>
 #include <vector>
 
+#include "base/planted.h"
 #include "file/write_queue.h"
 #include "log/journal_file.h"
 #include "log/live_segments.h"
@@ -63,10 +65,16 @@ class Journal {
   /// Whether the acknowledgement of the last entry that carried data stands in no later entry.
   [[nodiscard]] bool unproven() const noexcept { return proven_ < carried_; }
 
-  [[nodiscard]] Anchor next_anchor(Position synced_to, std::uint32_t flags) const;
+  [[nodiscard]] Anchor next_anchor(Position synced_to, Position first_retained,
+                                   std::uint32_t flags) const;
   /// Durable on return. Errors: io, no_space.
   [[nodiscard]] Result<void> write(const Anchor& anchor);
   void anchored(const Anchor& anchor);
+  /// What both anchors say: with one of them damaged the other serves.
+  [[nodiscard]] Position first_retained() const noexcept {
+    if (planted(Mistake::one_anchor_for_a_trim)) return newest_.first_retained;
+    return std::min(newest_.first_retained, older_retained_);
+  }
 
   [[nodiscard]] const Ring& ring() const noexcept { return ring_; }
   [[nodiscard]] std::uint64_t max_length() const noexcept { return max_length_; }
@@ -108,6 +116,7 @@ class Journal {
   Mapping anchor_bytes_;
   JournalAnchor newest_{};
   std::uint64_t newest_block_ = 0;
+  Position older_retained_ = 0;  // what the other anchor says
   Slot slots_[kDepth];
   std::uint64_t submitted_ = 0;  // the highest number handed to the queue
   std::uint64_t completed_ = 0;  // the highest number durable with all before it

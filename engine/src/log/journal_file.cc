@@ -92,7 +92,7 @@ Result<JournalFile> JournalFile::open_to_read(const LogFiles& files) {
 }
 
 Result<void> JournalFile::create(const Directory& directory, const std::string& name,
-                                 const LogMeta& meta, Position synced_to, Epoch epoch) {
+                                 const LogMeta& meta, const Extent& extent, Epoch epoch) {
   const std::string path = directory.path_of(name);
   auto file = directory.open_file(name, O_RDWR | O_CREAT | O_EXCL | O_DIRECT, 0600);
   // The file may have been made before O_DIRECT was refused.
@@ -117,7 +117,8 @@ Result<void> JournalFile::create(const Directory& directory, const std::string& 
   anchor.oldest_number = 1;
   anchor.oldest_offset = kJournalRingAt;
   anchor.flags = kAnchorClean;
-  anchor.synced_to = synced_to;
+  anchor.synced_to = extent.end;
+  anchor.first_retained = extent.first;
   for (anchor.generation = 1; anchor.generation <= 2; ++anchor.generation) {
     put_anchor(blocks->data() + (anchor.generation - 1) * kJournalBlockBytes, anchor, meta);
   }

@@ -9,6 +9,12 @@
 
 namespace tailrace {
 
+/// What of a log its segments hold, where nothing is in the journal: [first, end).
+struct Extent {
+  Position first = 0;  // retained; a segment's base
+  Position end = 0;
+};
+
 /// Whether O_DIRECT is tried.
 enum class Direct : std::uint8_t { no, yes };
 
@@ -26,10 +32,10 @@ class JournalFile {
   /// Only to look. Errors: as above, but locked.
   [[nodiscard]] static Result<JournalFile> open_to_read(const LogFiles& files);
 
-  /// Makes the file of a new journal: reserved, written once, with two anchors that say that
-  /// everything below `synced_to` is in the segments. Durable but for the directory entry.
+  /// Makes the file of a new journal: reserved, written once, with two anchors that say that the
+  /// segments hold all of `extent`. Durable but for the directory entry.
   [[nodiscard]] static Result<void> create(const Directory& directory, const std::string& name,
-                                           const LogMeta& meta, Position synced_to, Epoch epoch);
+                                           const LogMeta& meta, const Extent& extent, Epoch epoch);
 
   [[nodiscard]] int fd() const noexcept { return file_.get(); }
   [[nodiscard]] const std::string& path() const noexcept { return path_; }

@@ -95,7 +95,9 @@ class Judge {
       if (!exists(*number)) {
         result_.detail = "the segment is missing";
         // A segment is made durable under its name before its successor is made, and removed after.
-        result_.corrupt = !segments_.empty() && segments_.back() > *number;
+        // The first one that is retained is there even if all others are not.
+        result_.corrupt =
+            (!segments_.empty() && segments_.back() > *number) || (first && *number > 0);
         return {};
       }
       auto segment = open(*number);

@@ -27,10 +27,13 @@ Result<void> KeyLedger::prepare(std::uint64_t keys, Position end) {
 Result<void> KeyLedger::build(Position end) {
   auto index = KeyIndex::make();
   if (!index) return fail(index.error());
-  const Position retained = control_.first_retained();
-  KeyScan scan(files_, retained, *index);
-  if (auto done = scan.run(end); !done) return done;
-  incomplete_ = retained > 0;
+  const Position first = control_.first_retained();
+  KeyScan scan(files_, first, *index);
+  if (auto done = scan.run(end); !done) {
+    if (control_.first_retained() == first) return done;
+    return build(end);  // a trim took what was being read
+  }
+  incomplete_ = first > 0;
   index_ = std::move(*index);
   return {};
 }
@@ -71,20 +74,32 @@ Result<KeyEntry*> KeyLedger::find(std::string_view key, const KeyHash& hash) {
     if (planted(Mistake::key_compared_by_hash_only)) return true;
     const auto frame = frame_at(found.position);
     if (!frame) {
-      if (found.position < control_.first_retained()) return true;  // nobody can look any more
-      error = frame.error();
-      return true;
+      if (retained(found.position)) error = frame.error();
+      return true;  // what is removed cannot be looked at: the hash must do
     }
     const std::byte* const its = find_key(frame->at + kFrameHeaderBytes,
                                           load<std::uint8_t>(frame->at + frame_offset::kKeyCount),
                                           frame->room - kFrameHeaderBytes, key);
-    if (its == nullptr) return false;
+    if (its == nullptr) {
+      // A removed segment may have been punched out under its mapping: zeros, no keys.
+      return load<std::uint8_t>(frame->at + frame_offset::kKeyCount) == 0 &&
+             !retained(found.position);
+    }
     const bool released = (load<std::uint8_t>(its + key_offset::kFlags) & kKeyReleased) != 0;
     return KeyEntry::make_state(load<std::uint64_t>(its + key_offset::kVersion), released) ==
            found.state;
   });
   if (error) return fail(std::move(*error));
   return entry;
+}
+
+Result<Sequence> KeyLedger::first_retained_sequence() const {
+  auto segment = SegmentFile::open(files_, files_.segment_of(control_.first_retained()));
+  if (!segment) return fail(segment.error());
+  if (segment->header) return segment->header->first_sequence;
+  return fail(Error(errc::corrupt, "the header of the first segment is damaged")
+                  .path(files_.root.path())
+                  .next(fmt::format("run: tailrace verify {}", files_.root.path())));
 }
 
 Result<std::optional<KeyEntry>> KeyLedger::state_of(std::string_view key) {

@@ -63,6 +63,13 @@ class KeyLedger {
   };
   [[nodiscard]] Result<Frame> frame_at(Position position);
 
+  /// Whether the record at a position has not been removed. (A trim may come at any moment: to be
+  /// asked after the record was looked at.)
+  [[nodiscard]] bool retained(Position position) const noexcept {
+    return position >= control_.first_retained();
+  }
+  /// Errors: io, permission, corrupt.
+  [[nodiscard]] Result<Sequence> first_retained_sequence() const;
   /// The index was built when a part of the log had been removed: a key that is not in it may have
   /// been written there.
   [[nodiscard]] bool incomplete() const noexcept { return incomplete_; }

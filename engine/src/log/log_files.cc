@@ -6,12 +6,38 @@
 #include <algorithm>
 #include <charconv>
 
+#include "base/planted.h"
 #include "format/frame.h"
 
 namespace tailrace {
 namespace {
 
 constexpr std::size_t kDigits = 20;
+
+/// Whether what `status` tells of may be trusted: nobody but the log's owner and root could have
+/// changed it.
+Result<void> check_owner(const struct stat& status, uid_t owner, const std::string& path) {
+  if (status.st_uid != owner && status.st_uid != 0) {
+    return fail(Error(errc::permission,
+                      fmt::format("owned by uid {}, but the log is uid {}'s", status.st_uid, owner))
+                    .path(path));
+  }
+  constexpr mode_t kOthersWrite = 022;
+  if ((status.st_mode & kOthersWrite) != 0 && !planted(Mistake::anybodys_mode)) {
+    return fail(
+        Error(errc::permission,
+              fmt::format("others than its owner may write it (mode {:o})", status.st_mode & 07777))
+            .path(path)
+            .next(fmt::format("if you trust what it holds: chmod go-w {}", path)));
+  }
+  return {};
+}
+
+Result<struct stat> examine(int fd, const std::string& path) {
+  struct stat status {};
+  if (::fstat(fd, &status) != 0) return fail(sys_error("cannot examine", path, errno));
+  return status;
+}
 
 }  // namespace
 
@@ -26,11 +52,9 @@ Result<LogFiles> LogFiles::open(const std::filesystem::path& path) {
     return fail(std::move(error));
   }
   files.root = std::move(*root);
-  struct stat status {};
-  if (::fstat(files.root.fd(), &status) != 0) {
-    return fail(sys_error("cannot examine", files.root.path(), errno));
-  }
-  files.owner = status.st_uid;
+  auto status = examine(files.root.fd(), files.root.path());
+  if (!status) return fail(status.error());
+  files.owner = status->st_uid;
   auto meta_file = files.open_owned(files.root, file_name::kMeta, O_RDONLY);
   if (!meta_file) {
     if (meta_file.error().code() == errc::not_found) {
@@ -47,9 +71,33 @@ Result<LogFiles> LogFiles::open(const std::filesystem::path& path) {
   if (!meta) return fail(meta.error());
   files.meta = *meta;
   files.crc_seed = frame_crc_seed(files.meta.salt);
+  // Only now: what has no log.meta is told to be no log, whatever its mode.
+  if (auto right = check_owner(*status, files.owner, files.root.path()); !right) {
+    return fail(right.error());
+  }
   auto segments = files.root.open_directory(file_name::kSegments);
   if (!segments) return fail(segments.error());
+  status = examine(segments->fd(), segments->path());
+  if (!status) return fail(status.error());
+  if (auto right = check_owner(*status, files.owner, segments->path());
+      !right && !planted(Mistake::anybodys_directory)) {
+    return fail(right.error());
+  }
   files.segments = std::move(*segments);
+  return files;
+}
+
+Result<LogFiles> LogFiles::duplicate() const {
+  LogFiles files;
+  auto root_again = root.duplicate();
+  if (!root_again) return fail(root_again.error());
+  auto segments_again = segments.duplicate();
+  if (!segments_again) return fail(segments_again.error());
+  files.root = std::move(*root_again);
+  files.segments = std::move(*segments_again);
+  files.meta = meta;
+  files.crc_seed = crc_seed;
+  files.owner = owner;
   return files;
 }
 
@@ -57,15 +105,10 @@ Result<Fd> LogFiles::open_owned(const Directory& directory, const std::string& n
                                 int flags) const {
   auto file = directory.open_file(name, flags);
   if (!file) return file;
-  struct stat status {};
-  if (::fstat(file->get(), &status) != 0) {
-    return fail(sys_error("cannot examine", directory.path_of(name), errno));
-  }
-  if (status.st_uid != owner && status.st_uid != 0) {
-    return fail(Error(errc::permission,
-                      fmt::format("owned by uid {}, but the log is uid {}'s", status.st_uid, owner))
-                    .path(directory.path_of(name)));
-  }
+  const std::string path = directory.path_of(name);
+  auto status = examine(file->get(), path);
+  if (!status) return fail(status.error());
+  if (auto right = check_owner(*status, owner, path); !right) return fail(right.error());
   return file;
 }
 

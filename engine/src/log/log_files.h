@@ -19,6 +19,7 @@ inline constexpr const char* kControl = "control";
 inline constexpr const char* kWake = "wake";
 inline constexpr const char* kSegments = "segments";
 inline constexpr const char* kSalvage = "salvage";
+inline constexpr const char* kConsumers = "consumers";
 }  // namespace file_name
 
 /// An opened log directory and what log.meta says. Writer and reader both begin with it.
@@ -31,7 +32,11 @@ struct LogFiles {
   /// Errors: not_found, not_a_log, unsupported_version, permission, io.
   [[nodiscard]] static Result<LogFiles> open(const std::filesystem::path& path);
 
-  /// An existing file that must belong to the log's owner (or root): nobody else's bytes count.
+  /// The same log again, with descriptors of its own. Errors: io.
+  [[nodiscard]] Result<LogFiles> duplicate() const;
+
+  /// An existing file that belongs to the log's owner (or root) and that nobody else may write: no
+  /// other bytes count.
   [[nodiscard]] Result<Fd> open_owned(const Directory& directory, const std::string& name,
                                       int flags) const;
 

@@ -21,9 +21,15 @@ bool Parking::announce() noexcept {
   return send_wake(socket_.get(), files_.root, file_name::kWake);
 }
 
-void Parking::sleep(std::uint32_t word, bool announced, std::int64_t timeout_ns) noexcept {
-  const std::int64_t nap = announced ? kLongestNapNs : kUnannouncedNapNs;
-  futex_wait(control_.wake_word(), word, std::min(nap, timeout_ns));
+void Parking::sleep(std::uint32_t word, bool announced, std::int64_t timeout_ns,
+                    Other other) noexcept {
+  const std::int64_t nap = std::min(announced ? kLongestNapNs : kUnannouncedNapNs, timeout_ns);
+  const std::uint32_t* const wake = control_.wake_word();
+  if (other.word == nullptr) {
+    futex_wait(wake, word, nap);
+  } else if (!futex_wait_either(wake, word, other.word, other.expected, nap)) {
+    futex_wait(wake, word, std::min(nap, kUnannouncedNapNs));  // the other one is seen soon after
+  }
   if (control_.wake_count() != word) futex_wake(control_.wake_word(), kWakeOthers);
 }
 

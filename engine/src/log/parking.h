@@ -13,20 +13,26 @@ class Parking {
  public:
   Parking(const LogFiles& files, ControlView control) noexcept : files_(files), control_(control) {}
 
+  /// A word of this process whose change, with a futex_wake, ends the sleep too.
+  struct Other {
+    const std::uint32_t* word = nullptr;
+    std::uint32_t expected = 0;
+  };
+
   /// Sleeps at most `timeout_ns`, unless `has_news()` is true just before. May return early.
   template <class HasNews>
-  void park(std::int64_t timeout_ns, HasNews has_news) noexcept {
+  void park(std::int64_t timeout_ns, HasNews has_news, Other other = {}) noexcept {
     // SYNC park: the word is read before `armed` and before the last look for news; a wake-up that
     // comes after this read changes it, and then the sleep does not begin.
     const std::uint32_t word = control_.wake_count();
     const bool announced = control_.armed() || announce();
     if (has_news() && !planted(Mistake::no_last_look)) return;
-    sleep(word, announced, timeout_ns);
+    sleep(word, announced, timeout_ns, other);
   }
 
  private:
   [[nodiscard]] bool announce() noexcept;
-  void sleep(std::uint32_t word, bool announced, std::int64_t timeout_ns) noexcept;
+  void sleep(std::uint32_t word, bool announced, std::int64_t timeout_ns, Other other) noexcept;
 
   const LogFiles& files_;
   ControlView control_;

@@ -1,5 +1,6 @@
 #include "log/preparer.h"
 
+#include <fcntl.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -19,11 +20,12 @@ constexpr std::chrono::milliseconds kRetry{100};
 }  // namespace
 
 Preparer::Preparer(const LogFiles& files, LiveSegments& segments, Committer& committer,
-                   ActivityView activity, MarkQueue& marks, const std::atomic<Position>& published,
-                   Options options)
+                   Trimmer& trimmer, ActivityView activity, MarkQueue& marks,
+                   const std::atomic<Position>& published, Options options)
     : files_(files),
       segments_(segments),
       committer_(committer),
+      trimmer_(trimmer),
       marks_(marks),
       published_(published),
       options_(options),
@@ -70,8 +72,15 @@ Result<LiveSegment*> Preparer::take(std::uint64_t number) {
     activity_.add(&Activity::segments_ready, 1);
     return segment;
   }
-  if (options_.when_behind == WhenBehind::busy && behind(number)) {
-    return fail(Error(errc::busy, "the disk is two segments behind").next("try again later"));
+  if (options_.when_behind == WhenBehind::busy) {
+    if (behind(number)) {
+      return fail(Error(errc::busy, "the disk is two segments behind").next("try again later"));
+    }
+    if (trimmer_.holds(number)) {
+      return fail(Error(errc::busy, "a consumer that must lose nothing is at its cap")
+                      .path(files_.root.path())
+                      .next("see: tailrace consumers list"));
+    }
   }
   activity_.add(&Activity::segments_late, 1);
   std::unique_lock lock(mutex_);
@@ -96,18 +105,20 @@ void Preparer::run() {
   while (!stopping_) {
     lock.unlock();
     tidy();
+    const bool soon = trimmer_.look();
     lock.lock();
     const bool missing = ready_.load(std::memory_order_relaxed) == nullptr;
     if (missing && (!failure_ || asked_)) {
       prepare(lock);
     } else if (!to_audit_.empty()) {
       lock.unlock();
-      audit_one_index();
+      audit_one();
       lock.lock();
     }
     if (stopping_) break;
     if (to_audit_.empty()) {
-      work_.wait_for(lock, kRetry, [this] { return notified_ || asked_ || stopping_; });
+      work_.wait_for(lock, soon ? kTick : kRetry,
+                     [this] { return notified_ || asked_ || stopping_; });
       if (!asked_ && !notified_) failure_.reset();  // try again by ourselves now and then
     }
     notified_ = false;
@@ -124,6 +135,10 @@ bool Preparer::behind(std::uint64_t number) const noexcept {
 /// One attempt at the wanted segment.
 void Preparer::prepare(std::unique_lock<std::mutex>& lock) {
   const std::uint64_t number = wanted_;
+  if (trimmer_.holds(number)) {
+    if (!stopping_) work_.wait_for(lock, kTick);
+    return;
+  }
   if (behind(number) && !planted(Mistake::segment_made_too_early)) {
     lock.unlock();
     committer_.request_sync(files_.base_of(number - 1));
@@ -177,14 +192,20 @@ void Preparer::write_marks() {
   std::map<std::uint64_t, std::vector<IndexMark>> by_segment;
   for (const IndexMark& mark : marks) by_segment[files_.segment_of(mark.position)].push_back(mark);
   for (const auto& [number, its_marks] : by_segment) {
+    if (number < trimmer_.first_segment()) continue;
     // A hint that cannot be written (a full disk) is a hint less.
     static_cast<void>(append_index(files_, number, its_marks));
   }
 }
 
-void Preparer::audit_one_index() {
+void Preparer::audit_one() {
   const std::uint64_t number = to_audit_.back();
   to_audit_.pop_back();
+  if (number < trimmer_.first_segment()) return;
+  // A power cut may have undone that the group may read it: what is synced are bytes, not modes.
+  if (const auto file = files_.open_owned(files_.segments, files_.segment_name(number), O_RDONLY)) {
+    static_cast<void>(::fchmod(file->get(), 0640));
+  }
   if (index_intact(files_, number)) return;
   static_cast<void>(write_index(files_, number, collect_marks(files_, number)));
 }

@@ -9,11 +9,13 @@
 #include "log/committer.h"
 #include "log/live_segments.h"
 #include "log/mark_queue.h"
+#include "log/trimmer.h"
 
 namespace tailrace {
 
 /// The slow file work of a writer, off the append path: makes the next segment ready while this one
-/// fills, opens finished ones to the group, writes the index, lets go of what is behind.
+/// fills, opens finished ones to the group, writes the index, lets go of what is behind, and of
+/// what is not retained.
 ///
 /// Invariant: segment n+2 is made only after segment n is synced to its end. So a file that exists
 /// bears witness (see durable_floor), and what is committed but not synced stays within two
@@ -25,7 +27,7 @@ class Preparer {
     std::size_t populate_ahead_bytes = 0;
     WhenBehind when_behind = WhenBehind::wait;
   };
-  Preparer(const LogFiles& files, LiveSegments& segments, Committer& committer,
+  Preparer(const LogFiles& files, LiveSegments& segments, Committer& committer, Trimmer& trimmer,
            ActivityView activity, MarkQueue& marks, const std::atomic<Position>& published,
            Options options);
   ~Preparer() { stop(); }
@@ -48,11 +50,12 @@ class Preparer {
   void tidy();
   void write_marks();
   void publish_modes(std::uint64_t current);
-  void audit_one_index();
+  void audit_one();
 
   const LogFiles& files_;
   LiveSegments& segments_;
   Committer& committer_;
+  Trimmer& trimmer_;
   MarkQueue& marks_;
   const std::atomic<Position>& published_;
   Options options_;
@@ -69,7 +72,7 @@ class Preparer {
   bool asked_ = false;            // the appender waits for it
   bool notified_ = false;
   bool stopping_ = false;
-  std::vector<std::uint64_t> to_audit_;  // segments whose index has not been looked at
+  std::vector<std::uint64_t> to_audit_;  // older segments that have not been looked at: index, mode
   std::thread thread_;
 };
 

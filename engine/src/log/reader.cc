@@ -3,7 +3,7 @@
 #include <cerrno>
 
 #include "base/planted.h"
-#include "log/reader_impl.h"
+#include "log/reader_watch.h"
 
 namespace tailrace {
 
@@ -219,11 +219,15 @@ Result<Reader> Reader::open(const std::filesystem::path& path, const ReaderOptio
 
 Outcome Reader::next(RecordView& out) {
   Impl& impl = *impl_;
-  return impl.next_plain(out) ? Outcome::record : impl.next(out);
+  if (impl.next_plain(out)) return Outcome::record;
+  const Outcome outcome = impl.next(out);
+  return outcome == Outcome::end ? impl.at_end() : outcome;
 }
 Outcome Reader::next(RecordView& out, std::chrono::nanoseconds timeout) {
   Impl& impl = *impl_;
-  return impl.next_plain(out) ? Outcome::record : impl.next(out, timeout);
+  if (impl.next_plain(out)) return Outcome::record;
+  const Outcome outcome = impl.next(out, timeout);
+  return outcome == Outcome::end ? impl.at_end() : outcome;
 }
 const Error& Reader::error() const noexcept { return impl_->error(); }
 Position Reader::position() const noexcept { return impl_->position(); }
@@ -255,6 +259,7 @@ bool Reader::durable_known() const noexcept { return impl_->durable_known(); }
 std::uint64_t Reader::segment_size_bytes() const noexcept {
   return impl_->files().meta.segment_size_bytes;
 }
+Result<int> Reader::event_fd() { return impl_->event_fd(); }
 void Reader::stop() noexcept { impl_->stop(); }
 
 }  // namespace tailrace

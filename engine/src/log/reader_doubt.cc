@@ -20,18 +20,14 @@ Reader::Impl::Then Reader::Impl::doubt(FrameState state, Position bad_position,
     limit_ = position_;
     return (generation & 1) != 0 ? Then::end : Then::retry;
   }
-  const Position retained = control_.first_retained();
-  if (retained > position_) {
-    error_ = Error(errc::gone,
-                   fmt::format("no longer retained: the log begins at position {}", retained));
-    error_->path(files_.root.path()).sequence(expected_.sequence).next("seek to its start");
-    return Then::gone;
-  }
+  if (trimmed()) return Then::gone;
   if (planted(Mistake::crc_failure_is_end) && state == FrameState::bad_crc) return Then::end;
   if (planted(Mistake::no_second_look)) planted_pause(99);
   if (must_be_valid()) {
     const auto valid = valid_now();
     if (valid && *valid && !planted(Mistake::no_second_look)) return Then::retry;
+    // Once more: the file may have gone since.
+    if (trimmed()) return Then::gone;
     if (!valid) return Then::end;  // it cannot be looked at: no descriptor, no memory, a sick disk
     if (control_.generation() != generation_) return Then::end;
     if (files_.root.removed()) return Then::closed;
@@ -42,12 +38,27 @@ Reader::Impl::Then Reader::Impl::doubt(FrameState state, Position bad_position,
   return Then::end;
 }
 
+/// Whether position_ is no longer retained; says so in error_.
+bool Reader::Impl::trimmed() {
+  // SYNC retained: stored before a file is removed, and loaded after it was found missing.
+  const Position retained = control_.first_retained();
+  if (retained <= position_ || planted(Mistake::trimmed_is_corrupt)) return false;
+  error_ = gone_error(retained, expected_.sequence);
+  limit_ = position_;
+  return true;
+}
+
+/// Everything below has been acknowledged as durable, and the segments have it. After a reboot what
+/// a crashed writer had acknowledged may lie in the journal only, which a reader cannot ask: then
+/// the log just ends where the segments do until a writer has recovered it.
+Position Reader::Impl::acknowledged() const noexcept {
+  const bool counts = control_file_.of_this_boot() || control_.state() == ControlState::closed;
+  return counts ? control_.durable() : 0;
+}
+
 /// Whether something says that position_ lies before the end of the log.
 bool Reader::Impl::must_be_valid() {
-  // After a reboot what a crashed writer had acknowledged may lie in the journal only, which a
-  // reader cannot ask: then the log just ends here until a writer has recovered it.
-  const bool counts = control_file_.of_this_boot() || control_.state() == ControlState::closed;
-  const Position durable = counts ? control_.durable() : 0;
+  const Position durable = acknowledged();
   if (durable > position_) return true;
   // SYNC committed: acquire; what it covers was published before. While a writer lives its word is
   // enough; to ask the files at each end of the log would cost more than the hand-over.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -29,6 +30,7 @@ namespace tailrace {
 class Reader::Impl {
  public:
   Impl(LogFiles files, ControlFile control, const ReaderOptions& options);
+  ~Impl();
 
   /// The shortest way: fills `out` if a plain record is to be had without a second thought.
   [[nodiscard, gnu::always_inline]] bool next_plain(RecordView& out) noexcept;
@@ -48,7 +50,21 @@ class Reader::Impl {
   [[nodiscard]] bool durable_known() const noexcept;
   [[nodiscard]] const LogFiles& files() const noexcept { return files_; }
 
-  void stop() noexcept { stopped_.store(true, std::memory_order_relaxed); }
+  void stop() noexcept;
+
+  // reader_watch.cc: for event loops.
+  [[nodiscard]] Result<int> event_fd();
+  /// next() has found the end: from now on this place is watched, if somebody wants that. Returns
+  /// what next() is to say: `end`, or `closed` if the log is not there any more.
+  [[nodiscard]] Outcome at_end() noexcept { return watch_ == nullptr ? Outcome::end : watch_end(); }
+
+  /// The frame of the record that next() has just given.
+  [[nodiscard]] const std::byte* frame_of(const RecordView& record) const noexcept {
+    return segment_ + (record.position - segment_base_);
+  }
+  [[nodiscard]] const ControlFile& control() const noexcept { return control_file_; }
+  [[nodiscard]] bool follows_durable() const noexcept { return options_.follow == Follow::durable; }
+  [[nodiscard]] bool stopped() const noexcept { return stopped_.load(std::memory_order_relaxed); }
 
  private:
   /// What to do after a look that gave no record.
@@ -66,20 +82,45 @@ class Reader::Impl {
   [[nodiscard]] Then doubt(FrameState state, Position bad_position, Sequence bad_sequence);
   [[nodiscard]] std::optional<bool> valid_now();
   [[nodiscard]] bool must_be_valid();
+  [[nodiscard]] bool trimmed();
+  [[nodiscard]] Position acknowledged() const noexcept;
   [[nodiscard]] Then corrupt(FrameState state, Position bad_position, Sequence bad_sequence);
   [[nodiscard]] Error not_found_error(const Cursor& found, Position durable,
                                       std::string what) const;
 
   // reader_seek.cc
   [[nodiscard]] Position visible_end() const noexcept;
+  template <class Locate>
+  [[nodiscard]] Result<Cursor> steadily(Locate locate) const;
+  [[nodiscard]] Result<Cursor> find_end() const;
+  [[nodiscard]] Result<Cursor> find_sequence(Sequence sequence) const;
+  [[nodiscard]] Result<Cursor> find_position(Position position) const;
+  [[nodiscard]] Result<Cursor> find_time(std::int64_t timestamp_ns) const;
   template <class Before>
   [[nodiscard]] Result<SegmentFile> find_segment(Before before) const;
   template <class Before, class Stop>
   [[nodiscard]] Result<Cursor> find_in_segment(const SegmentFile& segment, Before before,
                                                Stop stop) const;
 
+  [[nodiscard]] Cursor start_of(Position retained) const;
+  [[nodiscard]] Error gone_error(Position retained, Sequence wanted) const;
+
   // reader_wait.cc
   [[nodiscard]] bool something_new() const noexcept;
+
+  // reader_watch.cc
+  class Watch;
+  /// What is waited for: a place, and what must stand there.
+  struct Place {
+    Position position = 0;
+    FrameExpected expected{};
+    std::uint64_t generation = 0;
+    friend bool operator==(const Place&, const Place&) = default;
+  };
+  [[nodiscard]] Outcome watch_end() noexcept;
+  void ring_event() noexcept;
+  void stand_at(const Place& place);
+  [[nodiscard]] Outcome wait_unless_asked(const std::uint32_t& asked, std::uint32_t seen);
 
   LogFiles files_;
   ControlFile control_file_;
@@ -103,6 +144,16 @@ class Reader::Impl {
   std::vector<SegmentFile> held_;
   std::optional<Error> error_;
   Parking parking_;
+  std::unique_ptr<Watch> watch_;  // of event_fd(), once somebody has asked for it
+  std::atomic<int> event_{-1};    // its descriptor, for stop()
+};
+
+/// What the engine's own parts see of a Reader.
+class ReaderAccess {
+ public:
+  using Impl = Reader::Impl;
+  [[nodiscard]] static Impl& impl(Reader& reader) noexcept { return *reader.impl_; }
+  [[nodiscard]] static const Impl& impl(const Reader& reader) noexcept { return *reader.impl_; }
 };
 
 inline bool Reader::Impl::next_plain(RecordView& out) noexcept {

@@ -89,8 +89,50 @@ Result<Cursor> Reader::Impl::find_in_segment(const SegmentFile& segment, Before 
   }
 }
 
+/// A place found while segments were removed may be none: the search is made again. Each round, a
+/// trim has removed more, so it ends.
+template <class Locate>
+Result<Cursor> Reader::Impl::steadily(Locate locate) const {
+  for (;;) {
+    const Position retained = control_.first_retained();
+    auto found = locate();
+    if (control_.first_retained() == retained) return found;
+  }
+}
+
 Result<Cursor> Reader::Impl::locate_start() const {
-  const std::uint64_t number = files_.segment_of(control_.first_retained());
+  return steadily([this] { return Result<Cursor>(start_of(control_.first_retained())); });
+}
+Result<Cursor> Reader::Impl::locate_end() const {
+  return steadily([this] { return find_end(); });
+}
+Result<Cursor> Reader::Impl::locate_sequence(Sequence sequence) const {
+  return steadily([=, this] { return find_sequence(sequence); });
+}
+Result<Cursor> Reader::Impl::locate_position(Position position) const {
+  return steadily([=, this] { return find_position(position); });
+}
+Result<Cursor> Reader::Impl::locate_time(std::int64_t timestamp_ns) const {
+  return steadily([=, this] { return find_time(timestamp_ns); });
+}
+
+/// What a reader is told that wants a record from before the first one retained.
+Error Reader::Impl::gone_error(Position retained, Sequence wanted) const {
+  const Sequence first = start_of(retained).sequence;
+  Error error(
+      errc::gone,
+      first > wanted
+          ? fmt::format("records {} to {} are no longer retained: the first one that is has "
+                        "sequence {}, position {}",
+                        wanted, first - 1, first, retained)
+          : fmt::format("no longer retained: the log begins at position {}", retained));
+  error.path(files_.root.path()).sequence(wanted).next("seek to its start");
+  return error;
+}
+
+/// Where a log begins whose first retained position this is.
+Cursor Reader::Impl::start_of(Position retained) const {
+  const std::uint64_t number = files_.segment_of(retained);
   if (const auto segment = begun_segment(files_, number)) return cursor_at(*segment->header);
   // Not begun yet, or damaged: next() will tell.
   Cursor start;
@@ -98,7 +140,7 @@ Result<Cursor> Reader::Impl::locate_start() const {
   return start;
 }
 
-Result<Cursor> Reader::Impl::locate_end() const {
+Result<Cursor> Reader::Impl::find_end() const {
   const Position visible = visible_end();
   auto segment =
       find_segment([&](const SegmentHeader& header) { return header.first_position <= visible; });
@@ -120,18 +162,15 @@ Error Reader::Impl::not_found_error(const Cursor& found, Position durable, std::
       .next(fmt::format("run: tailrace verify {}", files_.root.path()));
 }
 
-Result<Cursor> Reader::Impl::locate_sequence(Sequence sequence) const {
-  const Position durable = control_.durable();
+Result<Cursor> Reader::Impl::find_sequence(Sequence sequence) const {
+  const Position durable = acknowledged();
   auto start = locate_start();
   if (!start) return start;
   if (sequence < start->sequence) {
     if (sequence == 0) {
       return fail(Error(errc::out_of_range, "sequences begin with 1").path(files_.root.path()));
     }
-    return fail(Error(errc::gone,
-                      fmt::format("no longer retained: the first record is {}", start->sequence))
-                    .path(files_.root.path())
-                    .sequence(sequence));
+    return fail(gone_error(control_.first_retained(), sequence));
   }
   auto segment =
       find_segment([&](const SegmentHeader& header) { return header.first_sequence <= sequence; });
@@ -152,8 +191,8 @@ Result<Cursor> Reader::Impl::locate_sequence(Sequence sequence) const {
   return found;
 }
 
-Result<Cursor> Reader::Impl::locate_position(Position position) const {
-  const Position durable = control_.durable();
+Result<Cursor> Reader::Impl::find_position(Position position) const {
+  const Position durable = acknowledged();
   if (position < control_.first_retained()) {
     return fail(Error(errc::gone, "no longer retained").path(files_.root.path()).offset(position));
   }
@@ -182,7 +221,7 @@ Result<Cursor> Reader::Impl::locate_position(Position position) const {
   return fail(not_found_error(found, durable, fmt::format("position {}: {}", position, what)));
 }
 
-Result<Cursor> Reader::Impl::locate_time(std::int64_t timestamp_ns) const {
+Result<Cursor> Reader::Impl::find_time(std::int64_t timestamp_ns) const {
   auto segment = find_segment([&](const SegmentHeader& header) {
     return header.previous_last_timestamp_ns < timestamp_ns;
   });
@@ -216,6 +255,7 @@ Result<void> Reader::Impl::move_to(const Result<Cursor>& cursor) {
   // A seek may end inside a batch; only whole ones are walked over.
   trusted_ = position_ + 1;
   crc_from_ = options_.check_crc ? 0 : kUnknown;
+  ring_event();
   return {};
 }
 

@@ -24,7 +24,9 @@ std::int64_t monotonic_ns() noexcept {
 /// Whether another look could find more than the last one did.
 bool Reader::Impl::something_new() const noexcept {
   if (stopped_.load(std::memory_order_relaxed)) return true;
-  if (control_.generation() != generation_) return true;
+  // While a recovery is at work (or has died at it) there is nothing to be had.
+  const std::uint64_t generation = control_.generation();
+  if (generation != generation_ && (generation & 1) == 0) return true;
   if (options_.follow == Follow::durable) {
     return control_file_.of_this_boot() && control_.durable() > position_;
   }

@@ -237,6 +237,9 @@ Result<Recovered> recover(const LogFiles& files, const ControlFile& control,
   if (planted(Mistake::epoch_of_control_ignored)) recovered.last_epoch = judged->end.epoch;
   recovered.anchor = scan->anchor;
   recovered.anchor_block = scan->anchor_block;
+  // Whichever knows more: a trim tells first an anchor, then the other one, then control.
+  recovered.anchor.first_retained = recovered.first_retained =
+      std::max(scan->anchor.first_retained, view.first_retained());
   recovered.marks = std::move(judged->marks);
   Recovery& report = recovered.report;
   report.end = judged->end.position;

@@ -18,6 +18,7 @@ struct Recovered {
   std::vector<IndexMark> marks;  // of the segment that `end` lies in
   JournalAnchor anchor{};        // the newest one; stays in force until the writer's own
   std::uint64_t anchor_block = 0;
+  Position first_retained = 0;  // as the anchors of the new epoch are going to say
   Recovery report;
 };
 

@@ -42,6 +42,19 @@ Result<void> examine_journal(Patient& patient) {
   return {};
 }
 
+/// Where neither the journal nor `control` is left to say where the log begins, the oldest file
+/// does.
+Result<void> guess_retained(Patient& patient) {
+  const bool told =
+      patient.scan.anchor.generation != 0 || patient.control->view().writer().epoch != 0;
+  if (told) return {};
+  auto segments = patient.files.list_segments();
+  if (!segments) return fail(segments.error());
+  if (segments->empty()) return {};
+  patient.scan.anchor.first_retained = patient.files.base_of(segments->front());
+  return {};
+}
+
 Result<Patient> examine(const std::filesystem::path& path) {
   auto files = LogFiles::open(path);
   if (!files) return fail(files.error());
@@ -52,11 +65,16 @@ Result<Patient> examine(const std::filesystem::path& path) {
   auto control = ControlFile::open_or_remake(patient.files);
   if (!control) return fail(control.error());
   patient.control = std::move(*control);
+  if (auto done = guess_retained(patient); !done) return fail(done.error());
   const Evidence evidence{patient.scan.durable, patient.scan.synced_to, &patient.scan, 0};
   auto judged = judge(patient.files, patient.control->view(), JudgeFrom::start, evidence);
   if (!judged) return fail(judged.error());
   patient.judged = std::move(*judged);
   return patient;
+}
+
+Position retained_by(const Patient& patient) {
+  return std::max(patient.control->view().first_retained(), patient.scan.anchor.first_retained);
 }
 
 /// The highest sequence that anything behind the cut speaks of; 0 = nothing does.
@@ -90,8 +108,7 @@ Result<RepairPlan> plan_for(const Patient& patient) {
   plan.damage.detail = judged.detail;
   plan.cut_at = judged.end.position;
   plan.first_lost = judged.end.sequence;
-  const Position retained =
-      std::max(patient.control->view().first_retained(), patient.scan.anchor.first_retained);
+  const Position retained = retained_by(patient);
   if (retained > 0 && plan.cut_at <= retained) {
     // Nothing says which sequence the log would have to go on with.
     return fail(Error(errc::corrupt, "the oldest retained segment is damaged: " + judged.detail)
@@ -145,8 +162,8 @@ Result<void> replace_journal(const Patient& patient, Epoch epoch) {
   const Directory& root = patient.files.root;
   const std::string beside = std::string(file_name::kJournal) + ".new";
   if (auto done = root.remove(beside); !done) return done;
-  if (auto done =
-          JournalFile::create(root, beside, patient.files.meta, patient.judged.end.position, epoch);
+  if (auto done = JournalFile::create(root, beside, patient.files.meta,
+                                      {retained_by(patient), patient.judged.end.position}, epoch);
       !done) {
     return done;
   }
@@ -182,6 +199,7 @@ Result<std::string> operate(Patient& patient) {
     if (auto done = settle(patient.files, judged, patient.scan); !done) return fail(done.error());
   }
   if (auto done = replace_journal(patient, epoch); !done) return fail(done.error());
+  control.set_first_retained(retained_by(patient));
   control.set_state(ControlState::none);
   control.set_committed(judged.end.position);
   control.set_durable(judged.end.position);

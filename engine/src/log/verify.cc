@@ -92,6 +92,7 @@ Result<void> check_live_journal(const LogFiles& files, const ControlFile& contro
 /// A live writer's log: whatever it had published when this began must be found valid.
 Result<VerifyReport> verify_live(const LogFiles& files, const ControlFile& control,
                                  const VerifyOptions& options) {
+  const Position retained = control.view().first_retained();
   const Position committed = control.view().committed();
   Evidence evidence;
   evidence.durable = control.view().durable();
@@ -100,8 +101,14 @@ Result<VerifyReport> verify_live(const LogFiles& files, const ControlFile& contr
         align_down(control.activity().get(&Activity::synced_to), kMaxFolioBytes);
   }
   auto judged = judge(files, control.view(), JudgeFrom::start_under_writer, evidence);
+  const bool damaged = !judged || judged->corrupt || judged->end.position < committed;
+  // Trimmed meanwhile: what was missing was not to be there any more. Once more from where it
+  // begins now.
+  if (damaged && control.view().first_retained() > retained) {
+    return verify_live(files, control, options);
+  }
   if (!judged) return fail(judged.error());
-  VerifyReport report = report_of(*judged, judged->corrupt || judged->end.position < committed);
+  VerifyReport report = report_of(*judged, damaged);
   if (options.deep && report.verdict == Verdict::ok) {
     if (auto done = check_live_journal(files, control, report); !done) return fail(done.error());
   }

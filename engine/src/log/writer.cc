@@ -55,8 +55,9 @@ class Writer::Impl : public ForkGuard {
                    {options.sync, options.sync_interval, options.sync_bytes,
                     [this] { appender_.poison(); }}),
         syncer_(files_, segments_, committer_),
-        preparer_(files_, segments_, committer_, control_file_.activity(), marks_, published_,
-                  {options.populate_ahead_bytes, options.when_behind}),
+        trimmer_(files_, committer_, control_file_, published_, options.retention),
+        preparer_(files_, segments_, committer_, trimmer_, control_file_.activity(), marks_,
+                  published_, {options.populate_ahead_bytes, options.when_behind}),
         keys_(files_, control_),
         appender_(files_, control_, committer_, preparer_, marks_, keys_, process_clock(),
                   published_),
@@ -69,6 +70,7 @@ class Writer::Impl : public ForkGuard {
   Result<void> sync(Position target, std::chrono::nanoseconds timeout);
   Result<Position> poll_commit();
   Result<int> commit_event_fd();
+  Result<TrimPlan> trim(const TrimTarget& target);
 
   void forked() noexcept override {
     appender_.stop(Stop::forked);
@@ -105,6 +107,7 @@ class Writer::Impl : public ForkGuard {
   alignas(64) std::atomic<Position> published_{0};  // the appender's, for the threads around it
   Committer committer_;
   Syncer syncer_;
+  Trimmer trimmer_;
   Preparer preparer_;
   KeyLedger keys_;
   Appender appender_;
@@ -121,7 +124,14 @@ Result<void> Writer::Impl::begin() {
       Journal::begin(files_, std::move(journal_file_), recovered->anchor, recovered->anchor_block,
                      recovered->end.position, recovered->last_epoch + 1, journal_options());
   if (!journal) return fail(journal.error());
-  control_file_.activity().reset();
+  // What the last writer of this boot believed of the clock, before its counts go.
+  const ActivityView activity = control_file_.activity();
+  const auto clock_offset_ns = static_cast<std::int64_t>(activity.get(&Activity::clock_offset_ns));
+  const bool this_boots = control_file_.of_this_boot();
+  activity.reset();
+  // Both anchors of the new epoch say by now where the log begins.
+  auto trimmed = trimmer_.begin(recovered->first_retained, this_boots ? clock_offset_ns : 0);
+  if (!trimmed) return trimmed;
   committer_.begin(std::move(*journal), recovered->end.position);
   announce(*recovered);
   if (auto done = stand_at(*recovered); !done) return done;
@@ -139,8 +149,10 @@ Result<void> Writer::Impl::begin() {
     return started;
   }
   control_.set_heartbeat_ns(Clock::boottime_ns());
+  preparer_.notify();                         // a first segment is still closed to the group
   control_.set_state(ControlState::running);  // SYNC writer-state
   control_.set_generation(control_.generation() + 1);
+  trimmer_.open();
   return {};
 }
 
@@ -199,6 +211,19 @@ Result<int> Writer::Impl::commit_event_fd() {
   return committer_.event_fd();
 }
 
+Result<TrimPlan> Writer::Impl::trim(const TrimTarget& target) {
+  if (appender_.stopped() == Stop::forked || appender_.stopped() == Stop::closed) {
+    return fail(appender_.stop_error());
+  }
+  if (target.kind == TrimTarget::Kind::sequence &&
+      target.sequence > appender_.last_sequence() + 1) {
+    return fail(beyond_end_error(files_, target.sequence, appender_.last_sequence()));
+  }
+  trimmer_.ask(target);
+  preparer_.notify();
+  return trimmer_.answer();
+}
+
 Result<void> Writer::Impl::close() {
   if (appender_.stopped() == Stop::closed || is_forked()) return {};
   appender_.abort_claim();
@@ -207,6 +232,7 @@ Result<void> Writer::Impl::close() {
   appender_.stop(Stop::closed);
   if (helper_) helper_->stop();
   preparer_.stop();
+  trimmer_.stop();
   syncer_.stop();
   committer_.stop();
   if (helper_ && synced) synced = syncer_.settle(appender_.end());
@@ -287,6 +313,7 @@ Result<void> Writer::wait_durable(Position position, std::chrono::nanoseconds ti
 }
 Result<Position> Writer::poll_commit() { return impl_->poll_commit(); }
 Result<int> Writer::commit_event_fd() { return impl_->commit_event_fd(); }
+Result<TrimPlan> Writer::trim(const TrimTarget& target) { return impl_->trim(target); }
 Result<void> Writer::close() { return impl_->close(); }
 
 std::size_t Writer::max_payload_bytes() const noexcept {

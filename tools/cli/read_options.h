@@ -1,0 +1,32 @@
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "cli/exit_codes.h"
+#include "cli/filter.h"
+#include "cli/place.h"
+#include "cli/print_format.h"
+
+namespace tailrace::cli {
+
+struct ReadOptions {
+  std::string log;
+  Place from;
+  Limit to;
+  std::uint64_t count = UINT64_MAX;
+  bool follow = false;
+  bool durable = false;
+  Filter filter;
+  bool json = false;
+  bool raw = false;
+  std::optional<PrintFormat> format;
+  std::optional<double> speed;
+  std::optional<int> ack_fd;
+};
+
+/// `read --from consumer:NAME`.
+[[nodiscard]] Exit read_as_consumer(const ReadOptions& options);
+
+}  // namespace tailrace::cli
