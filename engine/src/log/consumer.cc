@@ -178,10 +178,26 @@ Result<void> Consumer::Impl::commit(const Stamp& stamp, Sync kind) {
                     .path(own_.file().path())
                     .sequence(stamp.sequence));
   }
+  // Numbers are unique within an epoch only: of an earlier one it may be from a history cut off.
+  if (stamp.epoch != behind_.epoch && stamp.sequence > committed_.sequence) [[unlikely]] {
+    if (auto there = check_in_log(stamp); !there) return there;
+  }
   if (stamp.sequence > committed_.sequence || planted(Mistake::commit_goes_back)) put(stamp);
   if (kind == Sync::no && !owes_sync()) [[likely]]
     return {};
   return sync();
+}
+
+Result<void> Consumer::Impl::check_in_log(const Stamp& stamp) const {
+  auto probe = Reader::open(files_.root.path());
+  if (!probe) return fail(probe.error());
+  const auto place = place_behind(*probe, stamp);
+  if (!place && place.error().code() == errc::gone) return {};  // trimmed since it was handed out
+  if (!place) return fail(place.error());
+  if (*place) return {};
+  return fail(Error(errc::busy, "a writer is recovering the log, so the stamp cannot be checked")
+                  .path(files_.root.path())
+                  .next("try again"));
 }
 
 Result<void> Consumer::Impl::reset(const StartAt& to) {

@@ -71,6 +71,7 @@ class Consumer::Impl final : public ForkGuard {
   /// What was only passed over needs nobody's acknowledgement.
   void commit_passed() noexcept;
   void put(const Stamp& stamp) noexcept;
+  [[nodiscard]] Result<void> check_in_log(const Stamp& stamp) const;
   [[nodiscard]] bool owes_sync() const noexcept;
   [[nodiscard]] Result<void> sync();
 

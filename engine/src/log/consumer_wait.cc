@@ -26,7 +26,7 @@ Delivery Consumer::Impl::next(RecordView& out, nanoseconds timeout) {
   for (int round = 0; got == Delivery::end; ++round) {
     const nanoseconds left = timeout - (Steady::now() - start);
     if (left.count() <= 0) return got;
-    if (held_ || !placed_) {
+    if (has_pending_ || !placed_) {
       std::this_thread::sleep_for(std::min(left, round < kQuickNaps ? kQuickNap : kNap));
     } else {
       round = 0;
