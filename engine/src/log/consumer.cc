@@ -63,12 +63,11 @@ Delivery Consumer::Impl::next(RecordView& out) {
       if (!pass) return failed(pass.error());
       if (!*pass) {
         commit_passed();
-        held_ = true;
         return Delivery::end;
       }
       if (reader_generation() != generation_) continue;
     }
-    has_pending_ = held_ = false;
+    has_pending_ = false;
     behind_ = stamp_of_record(reader_, pending_, committed_.log_id);
     if ((!filters_ && pending_.keys.empty()) || wants(pending_)) {
       handed_ = behind_;
@@ -211,7 +210,7 @@ Result<void> Consumer::Impl::reset(const StartAt& to) {
   if (!stamp) return fail(stamp.error());
   if (auto done = own_.replace(*stamp, Clock::kernel_ns()); !done) return done;
   committed_ = handed_ = behind_ = *stamp;
-  has_pending_ = held_ = placed_ = false;
+  has_pending_ = placed_ = false;
   generation_ = generation;
   error_.reset();
   return look_at_gates();

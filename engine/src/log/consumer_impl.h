@@ -90,7 +90,6 @@ class Consumer::Impl final : public ForkGuard {
   Stamp behind_;
   RecordView pending_;
   bool has_pending_ = false;
-  bool held_ = false;    // pending, and a gate is in the way
   bool placed_ = false;  // the reader stands behind behind_
   bool has_looked_ = false;
   std::uint64_t generation_ = 0;

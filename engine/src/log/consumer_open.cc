@@ -119,7 +119,7 @@ std::optional<Delivery> Consumer::Impl::settle_place() {
   }
   ReaderAccess::Impl& reader = ReaderAccess::impl(reader_);
   if (!placed_ || (!has_pending_ && reader.position() != (*place)->position)) {
-    has_pending_ = held_ = false;
+    has_pending_ = false;
     reader.stand_at(**place);  // no seek of the user's: views live on
   }
   placed_ = true;
