@@ -88,7 +88,7 @@ TEST_F(Forbidden, WhatOthersMayWriteDoesNotCount) {
   for (const auto& file : {log() / "log.meta", log() / "control", log(), log() / "segments"}) {
     struct stat status {};
     ASSERT_EQ(::stat(file.c_str(), &status), 0);
-    for (const mode_t more : {020, 002}) {
+    for (const mode_t more : {020U, 002U}) {
       ::chmod(file.c_str(), status.st_mode | more);
       expect_refused(log(), file);
     }

@@ -34,6 +34,7 @@ bool well_as(uid_t user, Work work) {
   return well_in_child([&] {
     ::alarm(100);
     ::close_range(3, ~0U, 0);
+    ::setsid();  // within a session everybody may send SIGCONT
     return become(user) && work();
   });
 }

@@ -90,6 +90,8 @@ class NotALog(CliTest):
         self.append(b"x")
         before = tree(self.log)
         drop = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--"]
+        if subprocess.run([*drop, BIN, "--version"], capture_output=True, check=False).returncode != 0:
+            self.skipTest("the build lies where other users cannot run it")
         for command in COMMANDS + ["create"]:
             path = self.folder / "new" if command == "create" else self.log
             done = subprocess.run([*drop, BIN, command, path], input=b"x\n", capture_output=True)

@@ -104,7 +104,7 @@ class Doctor(CliTest):
 
     def test_a_shared_consumers_directory_is_found(self):
         self.create()
-        (self.log / "consumers").mkdir()
+        (self.log / "consumers").mkdir(exist_ok=True)
         (self.log / "consumers").chmod(0o3770)
         found, _ = self.doctor(self.log)
         if found["quota"].get("active"):

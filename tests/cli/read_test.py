@@ -80,6 +80,8 @@ class Places(CliTest):
         for bad in ["", "-1", "x", "1x"]:
             self.read("-n", bad, code=2)
 
+
+class Shapes(CliTest):
     def setUp(self):
         super().setUp()
         self.create()

@@ -74,6 +74,27 @@ TEST_F(Durable, AFailedFsyncIsNeverTriedAgain) {
   must(consumer.commit());  // no promise about the disk
 }
 
+TEST_F(Durable, WhatAnEarlierOwnerLeftIsStoredAgainBeforeItIsCalledDurable) {
+  // Its fsync may have failed, and then the kernel calls the page clean.
+  {
+    Consumer consumer = must(Consumer::open(log_.path(), "c", made()));
+    take(consumer, 3);
+    must(consumer.commit());
+  }
+  const auto newest = [&] {
+    const std::string bytes = file_bytes(log_.path() / "consumers/c.consumer");
+    ConsumerSlot slots[2] = {load<ConsumerSlot>(bytes.data() + kSlotOffset[0]),
+                             load<ConsumerSlot>(bytes.data() + kSlotOffset[1])};
+    return slots[slots[1].generation > slots[0].generation ? 1 : 0];
+  };
+  const ConsumerSlot before = newest();
+  Consumer consumer = must(Consumer::open(log_.path(), "c"));
+  must(consumer.commit_durable());
+  EXPECT_GT(newest().generation, before.generation);
+  EXPECT_EQ(newest().sequence, 3U);
+  EXPECT_EQ(newest().time_ns, before.time_ns);
+}
+
 TEST_F(Durable, ResetIsDurable) {
   Consumer consumer = must(Consumer::open(log_.path(), "c", made()));
   take(consumer, 9);

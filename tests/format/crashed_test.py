@@ -182,13 +182,18 @@ class Crashed(Logs):
                 flip(log / "journal", hit.offset + self.dice.randrange(12, 96 + hit.length), self.dice.randrange(8))
             return damage
 
+        def first_entry_and_old_control(log, journal):
+            entry(0)(log, journal)
+            set_control_durable(log, journal.synced_to)  # a page of long ago: only later entries know
+
         journals = [(name, original, journal_of(original)) for name, original, _ in self.logs]
         with_many = [each for each in journals if len(each[2].entries) > 2]
         self.assertTrue(with_many)
         for name, original, journal in with_many:
             # Entry k is damaged: whoever wrote a later one knew it to be durable, or control did.
             for what, damage in [("both anchors", both_anchors), ("no journal", without), ("a short one", short),
-                                 ("the first entry", entry(0)), ("the second entry", entry(1))]:
+                                 ("the first entry", entry(0)), ("the second entry", entry(1)),
+                                 ("the first entry, old control", first_entry_and_old_control)]:
                 log = self.copy_of(original)
                 self.lose_all(log, journal.synced_to)
                 reboot(log)

@@ -1,38 +1,14 @@
 // labels: shared
 // The descriptor for event loops: readable when there is something, not for ever, and never missed.
 
-#include <poll.h>
+#include "race/event.h"
 
 #include <algorithm>
 #include <atomic>
 #include <thread>
 
-#include "common/damage.h"
-
 namespace tailrace::test {
 namespace {
-
-constexpr int kPatienceMs = 20'000;
-
-bool readable(int event, int timeout_ms = 0) {
-  pollfd descriptor{event, POLLIN, 0};
-  return ::poll(&descriptor, 1, timeout_ms) == 1;
-}
-
-/// next() until it says something else than `record`.
-Outcome to_the_end(Reader& reader) {
-  RecordView record;
-  Outcome outcome{};
-  while ((outcome = reader.next(record)) == Outcome::record) {
-  }
-  return outcome;
-}
-
-class Event : public ::testing::Test {
- protected:
-  static void SetUpTestSuite() { use_memory_disk(); }
-  TempLog log_;
-};
 
 TEST_F(Event, IsReadableUntilTheEndIsReachedAndAgainWhenThereIsARecord) {
   Writer writer = log_.writer();
@@ -178,55 +154,6 @@ TEST_F(Event, AMovedReaderKeepsIt) {
   EXPECT_TRUE(readable(event, kPatienceMs));
   EXPECT_EQ(to_the_end(second), Outcome::end);
   second = log_.reader();
-}
-
-TEST_F(Event, AChildHasNoneAndTakesNothingFromItsParent) {
-  Writer writer = log_.writer();
-  std::optional<Reader> reader(log_.reader());
-  const int event = must(reader->event_fd());
-  EXPECT_EQ(to_the_end(*reader), Outcome::end);
-  for (int i = 0; i < 3; ++i) {
-    EXPECT_TRUE(well_in_child([&] {
-      ::alarm(20);
-      if (to_the_end(*reader) != Outcome::end) return false;
-      reader->stop();  // writes to no descriptor that the child may have opened meanwhile
-      reader.reset();
-      return true;
-    }));
-    EXPECT_FALSE(readable(event, 20)) << "told by the child";
-    EXPECT_TRUE(well_in_child([&] {
-      ::alarm(20);
-      const int own = must(reader->event_fd());
-      if (to_the_end(*reader) != Outcome::end || readable(own, 20)) return false;
-      reader->stop();
-      const bool told = readable(own);
-      reader.reset();
-      return told;
-    }));
-    EXPECT_FALSE(readable(event, 20)) << "told by the child";
-  }
-  must(writer.append(as_bytes("a")));
-  EXPECT_TRUE(readable(event, kPatienceMs));
-}
-
-TEST_F(Event, GoesOnThroughAWritersDeathAndTellsOfARemovedLog) {
-  Reader reader = log_.reader();
-  const int event = must(reader.event_fd());
-  EXPECT_EQ(to_the_end(reader), Outcome::end);
-  for (int i = 0; i < 3; ++i) {
-    ASSERT_TRUE(killed_after([&] {
-      Writer writer = log_.writer();
-      must(writer.append(as_bytes("a")));
-      die();
-    }));
-    EXPECT_TRUE(readable(event, kPatienceMs));
-    EXPECT_EQ(to_the_end(reader), Outcome::end);
-  }
-  EXPECT_EQ(reader.next_sequence(), 4u);
-  std::filesystem::remove_all(log_.path());
-  EXPECT_TRUE(readable(event, kPatienceMs));
-  EXPECT_EQ(to_the_end(reader), Outcome::closed);
-  EXPECT_TRUE(readable(event));
 }
 
 }  // namespace

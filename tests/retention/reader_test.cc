@@ -47,6 +47,22 @@ TEST_F(TrimmedReader, GoesOnInWhatItMapsAndIsThenToldWhatIsGone) {
   EXPECT_EQ(reader.next_sequence(), 7u);
 }
 
+TEST_F(TrimmedReader, IsToldSoAtOnceAlsoIfItSpins) {
+  Writer writer = log_.writer();
+  must(writer.append(as_bytes("r")));
+  roll(writer, 5);
+  must(writer.close());
+  writer = log_.writer();
+  ReaderOptions options;
+  options.wait = Wait::spin;
+  Reader reader = log_.reader(options);
+  RecordView record;
+  ASSERT_EQ(reader.next(record), Outcome::record);
+  must(writer.trim(before(5)));
+  // `end` would say that it has everything.
+  EXPECT_EQ(reader.next(record), Outcome::gone);
+}
+
 /// Reads one record, has its segment trimmed, and waits until the view into it shows zeros.
 class Punched : public TrimmedReader, public ::testing::WithParamInterface<bool> {};
 

@@ -20,6 +20,17 @@ bool comes_true(True true_by_now) {
   return true;
 }
 
+/// Begins a new segment with a record; false: not now.
+bool rolls(Writer& writer) {
+  auto claim = writer.claim(writer.max_payload_bytes());
+  if (!claim) {
+    EXPECT_EQ(claim.error().code(), errc::busy);
+    return false;
+  }
+  must(claim->commit(1));
+  return true;
+}
+
 class Retained : public ::testing::Test {
  protected:
   static void SetUpTestSuite() { use_memory_disk(); }
@@ -105,6 +116,11 @@ TEST_F(Retained, AgesAreBelievedOnlyOnASteadyClock) {
   EXPECT_TRUE(
       clock.believe(161 * kSecond, 631 * kSecond, 60 * kSecond));  // so much time has passed
   EXPECT_TRUE(clock.believe(162 * kSecond, 632 * kSecond, 60 * kSecond));
+  // A second jump while the first one is waited for: the wait begins anew.
+  EXPECT_FALSE(clock.believe(1000 * kSecond, 640 * kSecond, 60 * kSecond));
+  EXPECT_FALSE(clock.believe(9000 * kSecond, 699 * kSecond, 60 * kSecond));
+  EXPECT_FALSE(clock.believe(9002 * kSecond, 701 * kSecond, 60 * kSecond));
+  EXPECT_TRUE(clock.believe(9061 * kSecond, 760 * kSecond, 60 * kSecond));
 }
 
 TEST_F(Retained, AConsumerKeepsWhatItNeedsAndIsNamed) {
@@ -143,6 +159,39 @@ TEST_F(Retained, AConsumerOverItsCapLosesWhatItSaidItWould) {
   Writer writer = log_.writer();
   must(writer.trim(keep(0)));
   EXPECT_EQ(code(Consumer::open(log_.path(), "slow")), errc::gone);
+}
+
+TEST_F(Retained, ACapMayBeAsLargeAsANumberCanBe) {
+  fill(log_, 4);
+  const std::uint64_t most = ~std::uint64_t{0};
+  consume("all", 2, most, OverCap::gone);
+  consume("patient", 2, most, OverCap::hold_append);
+  EXPECT_EQ(must(plan_trim(log_.path(), keep(0))).new_first_position, kSmallSegment);
+  WriterOptions options;
+  options.retention.max_bytes = 2 * kSmallSegment;
+  options.when_behind = WhenBehind::busy;
+  Writer writer = log_.writer(options);
+  EXPECT_TRUE(begins_with_segment(1));
+  std::this_thread::sleep_for(std::chrono::milliseconds(100));  // the hold has been considered
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(comes_true([&] { return rolls(writer); }));
+}
+
+TEST_F(Retained, NobodyWaitsForAConsumerThatHasReadEverything) {
+  // Its cap is smaller than what a segment holds behind the record that it has last made durable.
+  fill(log_, 2);
+  consume("ledger", 2, 4096, OverCap::hold_append);
+  WriterOptions options;
+  options.retention.max_bytes = 2 * kSmallSegment;
+  options.when_behind = WhenBehind::busy;
+  Writer writer = log_.writer(options);
+  std::this_thread::sleep_for(std::chrono::milliseconds(60));  // the hold has been considered
+  Consumer consumer = must(Consumer::open(log_.path(), "ledger"));
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_TRUE(comes_true([&] { return rolls(writer); }));
+    must(writer.sync());
+    EXPECT_EQ(take(consumer, 10).size(), 1u);
+    must(consumer.commit());  // durable only once in each segment
+  }
 }
 
 TEST_F(Retained, AppendIsHeldBackForAConsumerThatMustLoseNothing) {

@@ -44,8 +44,9 @@ bool shows_utf8() noexcept {
   for (const char* const name : {"LC_ALL", "LC_CTYPE", "LANG"}) {
     const std::string_view value = variable(name);
     if (value.empty()) continue;
-    return value.find("UTF-8") != value.npos || value.find("utf8") != value.npos ||
-           value.find("utf-8") != value.npos;
+    constexpr auto kNowhere = std::string_view::npos;
+    return value.find("UTF-8") != kNowhere || value.find("utf8") != kNowhere ||
+           value.find("utf-8") != kNowhere;
   }
   return false;
 }

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "cli/consumer_report.h"
@@ -190,7 +191,8 @@ std::string sparkline(const std::deque<std::uint64_t>& lags, std::size_t width, 
     // Only nothing is the lowest bar.
     const double part = most == 0 ? 0 : static_cast<double>(*lag) / static_cast<double>(most);
     const std::size_t level =
-        *lag == 0 ? 0 : std::clamp<std::size_t>(static_cast<std::size_t>(part * 7 + 0.5), 1, 7);
+        *lag == 0 ? 0
+                  : std::clamp<std::size_t>(static_cast<std::size_t>(std::lround(part * 7)), 1, 7);
     if (utf8) {
       text += kBars.at(level);
     } else {

@@ -81,7 +81,8 @@ class TAILRACE_EXPORT Consumer {
   Result<void> commit();
   /// Acknowledges everything up to a stamp taken from stamp() earlier. One that is not behind what
   /// is stored changes nothing: only reset() goes back. Errors: invalid_argument (of another log,
-  /// or not handed out yet), forked, closed, poisoned.
+  /// or not handed out yet), diverged (of an earlier epoch, and not in this log), busy (the same,
+  /// while a writer recovers the log: try again), forked, closed, poisoned.
   Result<void> commit(const Stamp& stamp);
   /// The same, and certain to survive a power cut on return. After a failed fsync: `poisoned`.
   Result<void> commit_durable();

@@ -19,7 +19,7 @@ constexpr std::string_view kDeleted = " (deleted)";
 bool is_about(std::string_view line, std::string_view folder,
               const std::function<bool(std::string_view)>& wanted) {
   const std::size_t path = line.find('/');
-  if (path == line.npos) return false;
+  if (path == std::string_view::npos) return false;
   line.remove_prefix(path);
   if (line.ends_with(kDeleted)) line.remove_suffix(kDeleted.size());
   if (line.size() <= folder.size() || !line.starts_with(folder)) return false;

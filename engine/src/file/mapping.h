@@ -50,6 +50,13 @@ class Mapping {
   [[nodiscard]] Result<void> sync(std::uint64_t from, std::uint64_t to,
                                   const std::string& path) const;
 
+  /// In a forked child, which has not inherited it: lets go without unmapping what may by now be
+  /// something else.
+  void forget() noexcept {
+    data_ = nullptr;
+    size_bytes_ = 0;
+  }
+
   /// Open flags of a file that is going to be mapped for reading.
   [[nodiscard]] static int read_flags() noexcept;
 

@@ -49,7 +49,8 @@ std::uint64_t process_start_time(std::int64_t pid) {
   // Field 2 is the name in parentheses and may hold spaces: count from its end.
   std::size_t at = text.rfind(')');
   if (at == std::string::npos || text.size() < at + 3) return 0;
-  if (text[at + 2] == 'Z' || text[at + 2] == 'X') return 0;  // it has ended, and waits for its parent
+  // One that has ended waits for its parent.
+  if (text[at + 2] == 'Z' || text[at + 2] == 'X') return 0;
   for (int field = 2; field < 22; ++field) {
     at = text.find(' ', at + 1);
     if (at == std::string::npos) return 0;

@@ -22,11 +22,12 @@ class AgeClock {
   bool believe(std::int64_t wall_ns, std::int64_t boot_ns, std::int64_t believe_after_ns) noexcept {
     const std::int64_t offset = wall_ns - boot_ns;
     const std::int64_t moved = offset - offset_ns_;
-    const bool near = moved <= kToleranceNs && moved >= -kToleranceNs;
+    const bool near = is_near(moved);
     if (near) {
       jumped_at_ns_ = 0;
-    } else if (jumped_at_ns_ == 0) {
-      jumped_at_ns_ = boot_ns;
+    } else if (jumped_at_ns_ == 0 || !is_near(offset - jumped_to_ns_)) {
+      jumped_at_ns_ = boot_ns;  // again: the time that has passed says nothing of the new jump
+      jumped_to_ns_ = offset;
     }
     const bool long_ago = jumped_at_ns_ != 0 && boot_ns - jumped_at_ns_ >= believe_after_ns;
     if (near || long_ago) {
@@ -41,8 +42,13 @@ class AgeClock {
   [[nodiscard]] std::int64_t offset_ns() const noexcept { return offset_ns_; }
 
  private:
+  [[nodiscard]] static bool is_near(std::int64_t moved) noexcept {
+    return moved <= kToleranceNs && moved >= -kToleranceNs;
+  }
+
   std::int64_t offset_ns_;
   std::int64_t jumped_at_ns_ = 0;  // by CLOCK_BOOTTIME; 0 = it has not
+  std::int64_t jumped_to_ns_ = 0;  // the offset since then
 };
 
 }  // namespace tailrace

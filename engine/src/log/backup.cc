@@ -185,13 +185,15 @@ Result<BackupReport> backup_log(const std::filesystem::path& from,
   if (!files) return fail(files.error());
   auto control = ControlFile::open(*files, Access::read);
   if (!control) return fail(control.error());
+  // First: a trim in between moves it on, past an end that was read before.
+  const Position first_retained = control->view().first_retained();
   auto end = durable_end(*files, *control);
   if (!end) return fail(end.error());
   BackupReport report;
   BackupMeta meta{};
   meta.magic = kBackupMagic;
   meta.version = kBackupVersion;
-  meta.first_retained = control->view().first_retained();
+  meta.first_retained = first_retained;
   meta.end = *end;
   meta.taken_ns = Clock::kernel_ns();
   meta.log = files->meta;

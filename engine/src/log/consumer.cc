@@ -63,12 +63,11 @@ Delivery Consumer::Impl::next(RecordView& out) {
       if (!pass) return failed(pass.error());
       if (!*pass) {
         commit_passed();
-        held_ = true;
         return Delivery::end;
       }
       if (reader_generation() != generation_) continue;
     }
-    has_pending_ = held_ = false;
+    has_pending_ = false;
     behind_ = stamp_of_record(reader_, pending_, committed_.log_id);
     if ((!filters_ && pending_.keys.empty()) || wants(pending_)) {
       handed_ = behind_;
@@ -178,10 +177,26 @@ Result<void> Consumer::Impl::commit(const Stamp& stamp, Sync kind) {
                     .path(own_.file().path())
                     .sequence(stamp.sequence));
   }
+  // Numbers are unique within an epoch only: of an earlier one it may be from a history cut off.
+  if (stamp.epoch != behind_.epoch && stamp.sequence > committed_.sequence) [[unlikely]] {
+    if (auto there = check_in_log(stamp); !there) return there;
+  }
   if (stamp.sequence > committed_.sequence || planted(Mistake::commit_goes_back)) put(stamp);
   if (kind == Sync::no && !owes_sync()) [[likely]]
     return {};
   return sync();
+}
+
+Result<void> Consumer::Impl::check_in_log(const Stamp& stamp) const {
+  auto probe = Reader::open(files_.root.path());
+  if (!probe) return fail(probe.error());
+  const auto place = place_behind(*probe, stamp);
+  if (!place && place.error().code() == errc::gone) return {};  // trimmed since it was handed out
+  if (!place) return fail(place.error());
+  if (*place) return {};
+  return fail(Error(errc::busy, "a writer is recovering the log, so the stamp cannot be checked")
+                  .path(files_.root.path())
+                  .next("try again"));
 }
 
 Result<void> Consumer::Impl::reset(const StartAt& to) {
@@ -195,7 +210,7 @@ Result<void> Consumer::Impl::reset(const StartAt& to) {
   if (!stamp) return fail(stamp.error());
   if (auto done = own_.replace(*stamp, Clock::kernel_ns()); !done) return done;
   committed_ = handed_ = behind_ = *stamp;
-  has_pending_ = held_ = placed_ = false;
+  has_pending_ = placed_ = false;
   generation_ = generation;
   error_.reset();
   return look_at_gates();

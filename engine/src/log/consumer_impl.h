@@ -71,6 +71,7 @@ class Consumer::Impl final : public ForkGuard {
   /// What was only passed over needs nobody's acknowledgement.
   void commit_passed() noexcept;
   void put(const Stamp& stamp) noexcept;
+  [[nodiscard]] Result<void> check_in_log(const Stamp& stamp) const;
   [[nodiscard]] bool owes_sync() const noexcept;
   [[nodiscard]] Result<void> sync();
 
@@ -89,7 +90,6 @@ class Consumer::Impl final : public ForkGuard {
   Stamp behind_;
   RecordView pending_;
   bool has_pending_ = false;
-  bool held_ = false;    // pending, and a gate is in the way
   bool placed_ = false;  // the reader stands behind behind_
   bool has_looked_ = false;
   std::uint64_t generation_ = 0;

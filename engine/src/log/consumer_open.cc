@@ -110,7 +110,7 @@ std::optional<Delivery> Consumer::Impl::settle_place() {
   if (!place) return failed(place.error());
   if (*place && has_pending_) {
     const auto pending = place_behind(*probe, stamp_of_record(reader_, pending_, behind_.log_id));
-    if (!pending || !*pending) placed_ = false;
+    if (pending_.sequence != behind_.sequence + 1 || !pending || !*pending) placed_ = false;
   }
   generation_ = generation;
   if (!*place) {
@@ -118,10 +118,9 @@ std::optional<Delivery> Consumer::Impl::settle_place() {
     return Delivery::end;
   }
   ReaderAccess::Impl& reader = ReaderAccess::impl(reader_);
-  // Views live on while the reader need not be moved.
   if (!placed_ || (!has_pending_ && reader.position() != (*place)->position)) {
-    has_pending_ = held_ = false;
-    if (auto moved = reader.move_to(Result<Cursor>(**place)); !moved) return failed(moved.error());
+    has_pending_ = false;
+    reader.stand_at(**place);  // no seek of the user's: views live on
   }
   placed_ = true;
   return std::nullopt;

@@ -96,6 +96,14 @@ Result<bool> ConsumerStore::has_room_for(uid_t user) const {
   return count < kMostPerUser;
 }
 
+std::optional<uid_t> ConsumerStore::owner_of(const std::string& name) const {
+  struct stat status {};
+  if (::fstatat(directory_.fd(), file_of(name).c_str(), &status, AT_SYMLINK_NOFOLLOW) != 0) {
+    return std::nullopt;
+  }
+  return status.st_uid;
+}
+
 Result<std::vector<std::string>> ConsumerStore::resolve(std::string_view name) const {
   if (auto wrong = what_is_wrong_with_name(name)) {
     return fail(Error(errc::invalid_argument, std::move(*wrong)));

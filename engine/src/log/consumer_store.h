@@ -24,6 +24,9 @@ class ConsumerStore {
   /// What there is by file name, sorted; of each user but the log's owner only so many.
   [[nodiscard]] Result<std::vector<std::string>> names() const;
 
+  /// Whose file it is, without opening it; nothing if it cannot be looked at.
+  [[nodiscard]] std::optional<uid_t> owner_of(const std::string& name) const;
+
   /// Whether this user may put another one here: only so many of his would be looked at.
   [[nodiscard]] Result<bool> has_room_for(uid_t user) const;
 

@@ -2,6 +2,7 @@
 #include <thread>
 
 #include "log/consumer_impl.h"
+#include "log/look_again.h"
 
 namespace tailrace {
 namespace {
@@ -9,11 +10,6 @@ namespace {
 using Steady = std::chrono::steady_clock;
 using std::chrono::nanoseconds;
 
-/// How a gate is watched: looked at quickly for a while, as its consumer is mostly at work on the
-/// very record, then every millisecond.
-constexpr int kQuickNaps = 20;
-constexpr nanoseconds kQuickNap = std::chrono::microseconds(50);
-constexpr nanoseconds kNap = std::chrono::milliseconds(1);
 /// The longest sleep without a look at whether gates, log and consumer are still there.
 constexpr nanoseconds kSlice = std::chrono::milliseconds(100);
 
@@ -26,8 +22,8 @@ Delivery Consumer::Impl::next(RecordView& out, nanoseconds timeout) {
   for (int round = 0; got == Delivery::end; ++round) {
     const nanoseconds left = timeout - (Steady::now() - start);
     if (left.count() <= 0) return got;
-    if (held_ || !placed_) {
-      std::this_thread::sleep_for(std::min(left, round < kQuickNaps ? kQuickNap : kNap));
+    if (has_pending_ || !placed_) {
+      std::this_thread::sleep_for(std::min(left, nap_before_look(round)));
     } else {
       round = 0;
       got = read_ahead(std::min(left, kSlice));

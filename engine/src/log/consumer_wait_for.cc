@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <thread>
 
+#include "log/look_again.h"
 #include "log/stored_consumer.h"
 
 namespace tailrace {
@@ -11,11 +12,6 @@ namespace {
 using Steady = std::chrono::steady_clock;
 using std::chrono::nanoseconds;
 
-// A commit mostly follows the append by microseconds; later, a look each millisecond costs a
-// consumer nothing and this process a thousandth of a core.
-constexpr int kQuickNaps = 20;
-constexpr nanoseconds kQuickNap = std::chrono::microseconds(50);
-constexpr nanoseconds kNap = std::chrono::milliseconds(1);
 /// Looks between two looks at whether somebody is there at all.
 constexpr int kLooksPerOwner = 20;
 
@@ -47,7 +43,7 @@ Result<Stamp> wait_for_one(const StoredConsumer& file, const WaitFor& what,
         return fail(error.next("start it, or ask somebody else"));
       }
     }
-    nanoseconds nap = round < kQuickNaps ? kQuickNap : kNap;
+    nanoseconds nap = nap_before_look(round);
     if (until) {
       const nanoseconds left = *until - Steady::now();
       if (left.count() <= 0) {

@@ -55,6 +55,7 @@ OwnConsumer::~OwnConsumer() {
 void OwnConsumer::continue_from(const ConsumerProgress& progress) noexcept {
   generation_ = progress.generation;
   newest_ = progress.committed;
+  newest_time_ns_ = progress.committed_at_ns;
 }
 
 void OwnConsumer::store_slot(std::size_t offset, const ConsumerSlot& slot) noexcept {
@@ -77,6 +78,7 @@ void OwnConsumer::put(const Stamp& stamp, std::int64_t time_ns) noexcept {
   const std::uint64_t slot = planted(Mistake::one_slot_only) ? 0 : generation & 1;
   store_slot(kSlotOffset[slot], make_slot(stamp, generation, time_ns, seed_));
   newest_ = stamp;
+  newest_time_ns_ = time_ns;
 }
 
 Result<void> OwnConsumer::sync() {
@@ -85,6 +87,10 @@ Result<void> OwnConsumer::sync() {
                     .path(file_.path())
                     .next("open the consumer again"));
   }
+  // What an earlier owner wrote may have met a failed fsync: then the kernel calls its page clean
+  // although the disk never got it, and only another store makes that good.
+  if (!rewritten_) put(newest_, newest_time_ns_);
+  rewritten_ = true;
   if (!planted(Mistake::consumer_not_synced)) {
     if (auto done = sync_data(own_.get(), file_.path()); !done) {
       poisoned_ = true;
@@ -120,7 +126,7 @@ void OwnConsumer::store_owner(ConsumerOwner owner) noexcept {
 }
 
 void OwnConsumer::forked() noexcept {
-  // The mapping is not inherited: forget it without unmapping what may by now be something else.
+  mapping_.forget();
   signed_ = false;
   lock_.reset();
 }

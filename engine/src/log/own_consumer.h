@@ -43,10 +43,12 @@ class OwnConsumer {
   Fd own_;  // for fsync
   Mapping mapping_;
   Stamp newest_;
+  std::int64_t newest_time_ns_ = 0;
   std::uint64_t generation_ = 0;
   std::uint32_t seed_ = 0;
   bool poisoned_ = false;
   bool signed_ = false;
+  bool rewritten_ = false;  // since it was opened: in a page that this process has made dirty
 };
 
 }  // namespace tailrace

@@ -22,7 +22,7 @@ bool Parking::announce() noexcept {
 }
 
 void Parking::sleep(std::uint32_t word, bool announced, std::int64_t timeout_ns,
-                    Other other) noexcept {
+                    SleepersWord other) noexcept {
   const std::int64_t nap = std::min(announced ? kLongestNapNs : kUnannouncedNapNs, timeout_ns);
   const std::uint32_t* const wake = control_.wake_word();
   if (other.word == nullptr) {

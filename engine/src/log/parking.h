@@ -6,6 +6,12 @@
 
 namespace tailrace {
 
+/// A word of this process whose change, with a futex_wake, ends a sleep too.
+struct SleepersWord {
+  const std::uint32_t* word = nullptr;
+  std::uint32_t expected = 0;
+};
+
 /// A reader's side of sleeping until the writer publishes. Needs nothing but read permission on
 /// `control`; with permission to send to the `wake` socket the writer wakes the sleeper, without it
 /// the naps are short. Threads: the reader's.
@@ -13,15 +19,9 @@ class Parking {
  public:
   Parking(const LogFiles& files, ControlView control) noexcept : files_(files), control_(control) {}
 
-  /// A word of this process whose change, with a futex_wake, ends the sleep too.
-  struct Other {
-    const std::uint32_t* word = nullptr;
-    std::uint32_t expected = 0;
-  };
-
   /// Sleeps at most `timeout_ns`, unless `has_news()` is true just before. May return early.
   template <class HasNews>
-  void park(std::int64_t timeout_ns, HasNews has_news, Other other = {}) noexcept {
+  void park(std::int64_t timeout_ns, HasNews has_news, SleepersWord other = {}) noexcept {
     // SYNC park: the word is read before `armed` and before the last look for news; a wake-up that
     // comes after this read changes it, and then the sleep does not begin.
     const std::uint32_t word = control_.wake_count();
@@ -32,7 +32,8 @@ class Parking {
 
  private:
   [[nodiscard]] bool announce() noexcept;
-  void sleep(std::uint32_t word, bool announced, std::int64_t timeout_ns, Other other) noexcept;
+  void sleep(std::uint32_t word, bool announced, std::int64_t timeout_ns,
+             SleepersWord other) noexcept;
 
   const LogFiles& files_;
   ControlView control_;

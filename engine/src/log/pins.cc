@@ -13,6 +13,9 @@ namespace {
 /// Nothing: it retains nothing, or is no consumer of this log whose word counts.
 Result<std::optional<Pin>> pin_of(const ConsumerStore& store, const std::string& name) {
   std::optional<Pin> pin;
+  const auto counts = [&](uid_t user) { return user == store.files().owner || user == 0; };
+  // Not even opened: with a lease its owner could make that fail, and hold up everything.
+  if (const auto owner = store.owner_of(name); owner && !counts(*owner)) return pin;
   auto file = StoredConsumer::open(store, name);
   if (!file) {
     // Only what lies beside a whole header says who retains what: junk in there pins nothing. But
@@ -21,8 +24,7 @@ Result<std::optional<Pin>> pin_of(const ConsumerStore& store, const std::string&
     return pin;
   }
   const ConsumerIdentity& identity = file->identity();
-  const bool honoured = file->uid() == store.files().owner || file->uid() == 0;
-  if (!identity.retain || !honoured) return pin;
+  if (!identity.retain || !counts(file->uid())) return pin;
   pin.emplace();
   pin->who = fmt::format("consumer {}", identity.name);
   pin->cap_bytes = identity.retain->cap_bytes;
@@ -44,7 +46,7 @@ Result<std::optional<Pin>> pin_of(const ConsumerStore& store, const std::string&
 
 Position Pin::keeps_from(Position end) const noexcept {
   if (planted(Mistake::trim_past_a_pin)) return end;
-  const bool gives_way = cap_bytes > 0 && !holds_append && end > needed + cap_bytes;
+  const bool gives_way = cap_bytes > 0 && !holds_append && end > needed && end - needed > cap_bytes;
   return gives_way ? end - cap_bytes : needed;
 }
 

@@ -65,6 +65,12 @@ void Preparer::notify() {
   work_.notify_one();
 }
 
+Error Preparer::held_error() const {
+  Error error(errc::busy, "a consumer that must lose nothing is at its cap");
+  error.path(files_.root.path()).next("see: tailrace consumers list");
+  return error;
+}
+
 Result<LiveSegment*> Preparer::take(std::uint64_t number) {
   // SYNC segment-ready: acquire, so that the mapping behind the pointer is seen.
   if (LiveSegment* segment = ready_.exchange(nullptr, std::memory_order_acq_rel)) {
@@ -72,15 +78,12 @@ Result<LiveSegment*> Preparer::take(std::uint64_t number) {
     activity_.add(&Activity::segments_ready, 1);
     return segment;
   }
-  if (options_.when_behind == WhenBehind::busy) {
+  const bool busy = options_.when_behind == WhenBehind::busy;
+  if (busy) {
     if (behind(number)) {
       return fail(Error(errc::busy, "the disk is two segments behind").next("try again later"));
     }
-    if (trimmer_.holds(number)) {
-      return fail(Error(errc::busy, "a consumer that must lose nothing is at its cap")
-                      .path(files_.root.path())
-                      .next("see: tailrace consumers list"));
-    }
+    if (trimmer_.holds(number)) return fail(held_error());
   }
   activity_.add(&Activity::segments_late, 1);
   std::unique_lock lock(mutex_);
@@ -92,11 +95,12 @@ Result<LiveSegment*> Preparer::take(std::uint64_t number) {
     segment = ready_.exchange(nullptr, std::memory_order_acq_rel);
     assert(segment == nullptr || segment->number == number);
     return segment != nullptr || (failure_ && attempts_ > seen) || stopping_ ||
-           committer_.poisoned();
+           committer_.poisoned() || (busy && trimmer_.holds(number));
   });
   if (segment != nullptr) return segment;
   if (committer_.poisoned()) return fail(committer_.poisoned_error());
   if (failure_) return fail(*failure_);
+  if (!stopping_) return fail(held_error());
   return fail(Error(errc::closed, "the writer was closed meanwhile"));
 }
 
@@ -136,6 +140,8 @@ bool Preparer::behind(std::uint64_t number) const noexcept {
 void Preparer::prepare(std::unique_lock<std::mutex>& lock) {
   const std::uint64_t number = wanted_;
   if (trimmer_.holds(number)) {
+    // Whoever waits in take() learns that nothing comes any more, or that he was not to wait.
+    if (committer_.poisoned() || options_.when_behind == WhenBehind::busy) answer_.notify_all();
     if (!stopping_) work_.wait_for(lock, kTick);
     return;
   }

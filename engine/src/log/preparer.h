@@ -46,6 +46,7 @@ class Preparer {
  private:
   void run();
   [[nodiscard]] bool behind(std::uint64_t number) const noexcept;
+  [[nodiscard]] Error held_error() const;
   void prepare(std::unique_lock<std::mutex>& lock);
   void tidy();
   void write_marks();

@@ -10,8 +10,8 @@ namespace tailrace {
 Reader::Impl::Then Reader::Impl::doubt(FrameState state, Position bad_position,
                                        Sequence bad_sequence) {
   if (stopped_.load(std::memory_order_relaxed)) return Then::closed;
-  if (++idle_looks_ % 1024 != 0 && options_.wait == Wait::spin && state == FrameState::empty &&
-      control_.state() == ControlState::running) {
+  if (++idle_looks_ % 1024 != 0 && options_.wait == Wait::spin && segment_ != nullptr &&
+      state == FrameState::empty && control_.state() == ControlState::running) {
     return Then::end;  // a spinning reader keeps its eyes on the next commit word
   }
   // SYNC generation: a recovery changes bytes; then nothing seen here counts.

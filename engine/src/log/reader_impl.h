@@ -43,6 +43,8 @@ class Reader::Impl {
   [[nodiscard]] Result<Cursor> locate_position(Position position) const;
   [[nodiscard]] Result<Cursor> locate_time(std::int64_t timestamp_ns) const;
   Result<void> move_to(const Result<Cursor>& cursor);
+  /// The same, but views into what is mapped now live as long as they would have.
+  void stand_at(const Cursor& cursor);
 
   [[nodiscard]] const Error& error() const noexcept { return *error_; }
   [[nodiscard]] Position position() const noexcept { return position_; }
@@ -103,6 +105,7 @@ class Reader::Impl {
                                                Stop stop) const;
 
   [[nodiscard]] Cursor start_of(Position retained) const;
+  [[nodiscard]] Result<Cursor> find_start() const;
   [[nodiscard]] Error gone_error(Position retained, Sequence wanted) const;
 
   // reader_wait.cc

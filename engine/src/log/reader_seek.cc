@@ -101,7 +101,7 @@ Result<Cursor> Reader::Impl::steadily(Locate locate) const {
 }
 
 Result<Cursor> Reader::Impl::locate_start() const {
-  return steadily([this] { return Result<Cursor>(start_of(control_.first_retained())); });
+  return steadily([this] { return find_start(); });
 }
 Result<Cursor> Reader::Impl::locate_end() const {
   return steadily([this] { return find_end(); });
@@ -138,6 +138,17 @@ Cursor Reader::Impl::start_of(Position retained) const {
   Cursor start;
   start.position = files_.base_of(number);
   return start;
+}
+
+Result<Cursor> Reader::Impl::find_start() const {
+  const Position retained = control_.first_retained();
+  // Where a trimmed log begins only its first segment knows. One that is missing or damaged is
+  // found so by next(); one that cannot be looked at just now must not be taken for that.
+  if (retained > 0) {
+    const auto segment = SegmentFile::open(files_, files_.segment_of(retained));
+    if (!segment && segment.error().code() != errc::not_found) return fail(segment.error());
+  }
+  return start_of(retained);
 }
 
 Result<Cursor> Reader::Impl::find_end() const {
@@ -243,20 +254,24 @@ Result<Cursor> Reader::Impl::find_time(std::int64_t timestamp_ns) const {
 /// Makes a place that was found the reader's own.
 Result<void> Reader::Impl::move_to(const Result<Cursor>& cursor) {
   if (!cursor) return fail(cursor.error());
+  held_.clear();
+  stand_at(*cursor);
+  return {};
+}
+
+void Reader::Impl::stand_at(const Cursor& cursor) {
   generation_ = control_.generation();
-  position_ = limit_ = cursor->position;
-  expected_.sequence = cursor->sequence;
-  expected_.epoch = cursor->epoch;
+  position_ = limit_ = cursor.position;
+  expected_.sequence = cursor.sequence;
+  expected_.epoch = cursor.epoch;
   segment_ = nullptr;
   segment_base_ = segment_end_ = readable_end_ = 0;
-  held_.clear();
   checked_structure_at_ = kUnknown;
   idle_looks_ = 0;
   // A seek may end inside a batch; only whole ones are walked over.
   trusted_ = position_ + 1;
   crc_from_ = options_.check_crc ? 0 : kUnknown;
   ring_event();
-  return {};
 }
 
 }  // namespace tailrace

@@ -21,8 +21,9 @@ using ProgressBytes = std::array<std::byte, kProgressBytes>;
 
 /// Neither slot is right, in so many reads that gave the same bytes: nobody is writing there.
 constexpr int kStableReads = 5;
-/// A commit takes nanoseconds: who finds both slots half written so often is looking at junk.
-constexpr int kMostReads = 1000;
+/// A commit takes nanoseconds: who finds both slots half written so often is looking at junk, or at
+/// somebody who wants to keep him busy.
+constexpr int kMostReads = 50;
 
 template <class T>
 T part(const ProgressBytes& bytes, std::size_t offset) {

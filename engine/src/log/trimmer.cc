@@ -27,10 +27,11 @@ Result<void> Trimmer::begin(Position first_retained, std::int64_t offset_ns) {
   activity.set(&Activity::clock_offset_ns, static_cast<std::uint64_t>(clock_.offset_ns()));
   if (first_retained == 0) return {};
   // Also if it says so already: what it says may be in the page cache only.
+  const bool told = control_.view().first_retained() == first_retained;
   control_.view().set_first_retained(first_retained);
   auto left = files_below(files_, first_retained);
   if (!left) return fail(left.error());
-  if (left->empty()) return {};
+  if (told && left->empty()) return {};
   if (auto done = control_.sync(files_); !done) return done;
   return finish_trim(files_, first_retained);
 }
@@ -73,13 +74,14 @@ bool Trimmer::consider() {
   if (!automatic() || now < consider_at_ns_) return false;
   auto pins = collect_pins(files_);
   const auto activity = control_.activity();
+  // Whatever comes of the plan: an append may be waiting for a consumer that has moved on.
+  if (pins) update_hold(*pins);
   auto planned = pins ? due(*pins) : fail(pins.error());
   if (!planned) {
     activity.set(&Activity::retention, kRetentionFailing);
     consider_at_ns_ = now + kConsiderEveryNs;
     return false;
   }
-  update_hold(*pins);
   const bool holding = hold_from_.load(std::memory_order_relaxed) != kUnknown;
   consider_at_ns_ = now + (holding ? kHoldingEveryNs : kConsiderEveryNs);
   return *planned && start(**planned);
@@ -186,8 +188,10 @@ void Trimmer::keep_for_punching(const std::string& name) {
   if (removed_.size() >= kPunchAtMost) return;
   auto file = files_.open_owned(files_.segments, name, O_RDWR);
   if (!file) return;
-  const std::int64_t grace = std::chrono::nanoseconds(options_.punch_after).count();
-  removed_.push_back({std::move(*file), Clock::boottime_ns() + grace});
+  constexpr auto kLongest = std::chrono::hours(24 * 365);
+  const std::chrono::nanoseconds grace =
+      std::min<std::chrono::milliseconds>(options_.punch_after, kLongest);
+  removed_.push_back({std::move(*file), Clock::boottime_ns() + grace.count()});
 }
 
 /// Gives blocks of removed files back that readers still map.
@@ -209,7 +213,13 @@ void Trimmer::punch() {
 void Trimmer::update_hold(const std::vector<Pin>& pins) noexcept {
   Position hold = kUnknown;
   for (const Pin& pin : pins) {
-    if (pin.holds_append && pin.cap_bytes > 0) hold = std::min(hold, pin.needed + pin.cap_bytes);
+    if (!pin.holds_append || pin.cap_bytes == 0) continue;
+    // The segment behind the one it stands in is always begun: only its first commit there makes
+    // durable that it has left this one.
+    const Position next = files_.base_of(files_.segment_of(pin.needed) + 1);
+    const Position capped =
+        pin.cap_bytes < kUnknown - pin.needed ? pin.needed + pin.cap_bytes : kUnknown;
+    hold = std::min(hold, std::max(capped, next));
   }
   hold_from_.store(hold, std::memory_order_relaxed);
 }

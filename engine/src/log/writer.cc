@@ -149,7 +149,8 @@ Result<void> Writer::Impl::begin() {
     return started;
   }
   control_.set_heartbeat_ns(Clock::boottime_ns());
-  preparer_.notify();                         // a first segment is still closed to the group
+  // A first segment is still closed to the group.
+  preparer_.notify();
   control_.set_state(ControlState::running);  // SYNC writer-state
   control_.set_generation(control_.generation() + 1);
   trimmer_.open();
