@@ -239,6 +239,7 @@ class History {
       case ConditionKind::version: return now.version == condition.number;
       case ConditionKind::unchanged: return now.sequence <= condition.number;
       case ConditionKind::last_sequence: return last() == condition.number;
+      case ConditionKind::no_match: return false;  // not asked here
     }
     return false;
   }

@@ -120,6 +120,14 @@ namespace tailrace {
   X(a_release_changes_nothing, "a key is unchanged though it was released")                      \
   X(beyond_the_end_is_unchanged, "a condition may speak of records that are not there")          \
   X(only_the_first_condition, "of several conditions only the first is judged")                  \
+  X(no_match_ignores_types, "a query is matched by records of any type")                         \
+  X(no_match_by_the_first_key, "of an item's keys only the first has to be there")               \
+  X(walk_ends_where_keys_part, "a walk ends at the first record that not all keys have")         \
+  X(after_is_inclusive, "the record that a query asks behind may match")                         \
+  X(types_not_caught_up, "records of the last few KiB have no type")                             \
+  X(types_forgotten_at_a_roll, "the table of types misses the end of each segment")              \
+  X(budget_of_each_item, "each item of a query may take as long as a request")                   \
+  X(removed_is_no_match, "no match among what is left is no match")                              \
   X(keys_of_a_refused_batch_stay, "a batch that is refused half-way leaves its keys in the index")
 
 enum class Mistake : std::uint8_t {

@@ -27,14 +27,18 @@ Result<void> KeyLedger::prepare(std::uint64_t keys, Position end) {
 Result<void> KeyLedger::build(Position end) {
   auto index = KeyIndex::make();
   if (!index) return fail(index.error());
+  auto types = TypeTable::make(files_.meta.salt);
+  if (!types) return fail(types.error());
   const Position first = control_.first_retained();
-  KeyScan scan(files_, first, *index);
+  KeyScan scan(files_, first, *index, *types);
   if (auto done = scan.run(end); !done) {
     if (control_.first_retained() == first) return done;
     return build(end);  // a trim took what was being read
   }
   incomplete_ = first > 0;
   index_ = std::move(*index);
+  types_ = std::move(*types);
+  types_to_ = end;
   return {};
 }
 
@@ -100,6 +104,48 @@ Result<Sequence> KeyLedger::first_retained_sequence() const {
   return fail(Error(errc::corrupt, "the header of the first segment is damaged")
                   .path(files_.root.path())
                   .next(fmt::format("run: tailrace verify {}", files_.root.path())));
+}
+
+Result<std::optional<KeyLedger::Link>> KeyLedger::link_at(Position position, std::string_view key) {
+  const auto frame = frame_at(position);
+  const std::byte* its = nullptr;
+  if (frame) {
+    its = find_key(frame->at + kFrameHeaderBytes,
+                   load<std::uint8_t>(frame->at + frame_offset::kKeyCount),
+                   frame->room - kFrameHeaderBytes, key);
+  }
+  std::optional<Link> link;
+  if (its != nullptr) {
+    link = Link{load<Sequence>(frame->at + frame_offset::kSequence),
+                load<std::uint32_t>(frame->at + frame_offset::kType),
+                load<Position>(its + key_offset::kPrevious),
+                load<std::uint64_t>(its + key_offset::kVersion)};
+  }
+  if (!retained(position)) return std::optional<Link>();
+  if (!frame) return fail(frame.error());
+  if (link) return link;
+  return fail(broken_history(position));
+}
+
+Error KeyLedger::broken_history(Position position) const {
+  const std::uint64_t number = files_.segment_of(position);
+  return Error(errc::corrupt, "the record does not continue a key's history that leads to it")
+      .path(files_.root.path_of(files_.segment_path(number)))
+      .offset(position - files_.base_of(number))
+      .next(fmt::format("run: tailrace verify {}", files_.root.path()));
+}
+
+Result<void> KeyLedger::take_types(Position end) {
+  while (types_to_ < end) {
+    const std::byte* const frame = current_ + (types_to_ - current_base_);
+    if (is_record(load<std::uint8_t>(frame + frame_offset::kKind))) {
+      auto taken = types_->add(load<std::uint32_t>(frame + frame_offset::kType),
+                               load<Sequence>(frame + frame_offset::kSequence), types_to_);
+      if (!taken) return taken;
+    }
+    types_to_ += frame_span(frame_size(frame));
+  }
+  return {};
 }
 
 Result<std::optional<KeyEntry>> KeyLedger::state_of(std::string_view key) {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <optional>
 #include <vector>
@@ -7,6 +8,7 @@
 #include "format/control.h"
 #include "format/key_block.h"
 #include "keys/key_index.h"
+#include "keys/type_table.h"
 #include "log/log_files.h"
 #include "log/segment_file.h"
 #include "tailrace/record.h"
@@ -24,6 +26,8 @@ namespace tailrace {
 ///  1. Behind each index entry stands a record whose key block has a key of that hash with that
 ///     version and release; it is the last one with that key.
 ///  2. `uses_` belong to one record; entries in them are right until note or the next look_up.
+///  3. With the index there is the table of types. It tells of all records before `types_to_`,
+///     which lies in the segment that is being written.
 /// Threads: the appender's.
 class KeyLedger {
  public:
@@ -33,6 +37,7 @@ class KeyLedger {
   void stand_in(Position base, const std::byte* segment) noexcept {
     current_base_ = base;
     current_ = segment;
+    types_to_ = std::max(types_to_, base + kSegmentHeaderBytes);
   }
 
   /// Room for the keys of one append; the first time the index is built from everything before
@@ -62,6 +67,26 @@ class KeyLedger {
     std::uint64_t room = 0;
   };
   [[nodiscard]] Result<Frame> frame_at(Position position);
+
+  /// How a record stands in the history of one of its keys.
+  struct Link {
+    Sequence sequence = 0;
+    std::uint32_t type = 0;
+    Position previous = 0;  // of the record before it with the key; 0 = none
+    std::uint64_t version = 0;
+  };
+  /// The record at a position that carries the key, or nothing if it has been removed.
+  /// Errors: as look_up.
+  [[nodiscard]] Result<std::optional<Link>> link_at(Position position, std::string_view key);
+
+  /// For a record that its key's history does not fit.
+  [[nodiscard]] Error broken_history(Position position) const;
+
+  /// Brings the table of types up to `end`: what has been published since the last time. To be
+  /// called before the segment is left. Errors: io (no memory); to be called again.
+  [[nodiscard]] Result<void> take_types(Position end);
+  /// prepare() must have been called.
+  [[nodiscard]] TypeTable& types() noexcept { return *types_; }
 
   /// Whether the record at a position has not been removed. (A trim may come at any moment: to be
   /// asked after the record was looked at.)
@@ -93,6 +118,8 @@ class KeyLedger {
   const LogFiles& files_;
   ControlView control_;
   std::optional<KeyIndex> index_;
+  std::optional<TypeTable> types_;
+  Position types_to_ = 0;
   bool incomplete_ = false;
   Position current_base_ = 0;
   const std::byte* current_ = nullptr;

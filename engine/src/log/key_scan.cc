@@ -61,6 +61,7 @@ Result<void> KeyScan::take_segment(const SegmentFile& segment, Cursor& at, Posit
       if (look.key_count != 0) {
         if (auto done = take_keys(frame, look.key_count, at.position); !done) return done;
       }
+      if (auto done = types_.add(look.type, at.sequence, at.position); !done) return done;
       ++at.sequence;
       ++records_;
     } else {

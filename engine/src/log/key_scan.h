@@ -1,18 +1,19 @@
 #pragma once
 
 #include "keys/key_index.h"
+#include "keys/type_table.h"
 #include "log/log_files.h"
 #include "log/segment_file.h"
 
 namespace tailrace {
 
-/// Brings a key index up to the end of the log by going over the records in the segments. Each
+/// Brings a key index and a table of types up to the end of the log by going over the records in the segments. Each
 /// record says of each of its keys where it stood before, so no other record is looked at.
 class KeyScan {
  public:
   /// `index` holds the keys of everything before the first retained position, or nothing.
-  KeyScan(const LogFiles& files, Position first_retained, KeyIndex& index)
-      : files_(files), retained_(first_retained), index_(index) {}
+  KeyScan(const LogFiles& files, Position first_retained, KeyIndex& index, TypeTable& types)
+      : files_(files), retained_(first_retained), index_(index), types_(types) {}
 
   /// Takes in everything before `end`, which must be the end of a unit.
   /// Errors: corrupt (with the place), io, permission; then the index is of no use.
@@ -28,6 +29,7 @@ class KeyScan {
   const LogFiles& files_;
   Position retained_;
   KeyIndex& index_;
+  TypeTable& types_;
   std::uint64_t records_ = 0;
 };
 
