@@ -162,8 +162,9 @@ class Lines(CliTest):
                      {"no_match": {"query": [{"keys": [""]}], "after": 0}},
                      {"no_match": {"query": [{"keys": ["k", "k"]}], "after": 0}},
                      {"no_match": {"query": [{"type": [1]}], "after": 0}}, {"fence": {}})
-        answers = self.answers(*[{"expect": expect} for expect in malformed], flags=("--skip-invalid",))
-        for expect, answer in zip(malformed, answers, strict=True):
+        lines = "".join(json.dumps({"expect": expect}) + "\n" for expect in malformed).encode()
+        done = self.run_raw("append", self.log, "--jsonl", "--acks", "--skip-invalid", stdin=lines)
+        for expect, answer in zip(malformed, done.json, strict=True):
             self.assertEqual(answer.get("error"), "invalid", expect)
         self.answers({"expect": malformed[0]}, code=1)
         self.append(b'{"expect":{"absent":["a"],"absent":["b"]}}\n', "--jsonl", code=1)
