@@ -127,6 +127,8 @@ namespace tailrace {
   X(types_not_caught_up, "records of the last few KiB have no type")                             \
   X(types_forgotten_at_a_roll, "the table of types misses the end of each segment")              \
   X(budget_of_each_item, "each item of a query may take as long as a request")                   \
+  X(twins_are_mixed_up, "of two keys of one hash the index may take the other one's release")    \
+  X(twins_share_an_entry, "two keys of one hash that stood alike are noted in one entry")        \
   X(removed_is_no_match, "no match among what is left is no match")                              \
   X(keys_of_a_refused_batch_stay, "a batch that is refused half-way leaves its keys in the index")
 

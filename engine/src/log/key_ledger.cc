@@ -71,10 +71,17 @@ Result<KeyLedger::Frame> KeyLedger::frame_at(Position position) {
   return Frame{behind_[number].mapping.data() + offset, readable - offset};
 }
 
-/// The entry of a key. One with its hash is its own only if the record says so.
-Result<KeyEntry*> KeyLedger::find(std::string_view key, const KeyHash& hash) {
+/// The entry of a key. One with its hash is its own only if the record says so. Of two keys that
+/// stood alike in one record the entries are alike, too: `others` have theirs already.
+Result<KeyEntry*> KeyLedger::find(std::string_view key, const KeyHash& hash,
+                                  std::span<const Use> others) {
   std::optional<Error> error;
   KeyEntry* const entry = index_->find(hash, [&](const KeyEntry& found) {
+    const auto has_it = [&](const Use& other) { return other.entry == &found; };
+    if (std::any_of(others.begin(), others.end(), has_it) &&
+        !planted(Mistake::twins_share_an_entry)) {
+      return false;
+    }
     if (planted(Mistake::key_compared_by_hash_only)) return true;
     const auto frame = frame_at(found.position);
     if (!frame) {
@@ -167,7 +174,7 @@ Result<void> KeyLedger::look_up(const RecordInput& record) {
   const std::size_t first_released = use_count_ - record.releases;
   for (std::size_t i = 0; i < use_count_; ++i) {
     Use& use = uses_[i];
-    auto entry = find(use.key, use.hash);
+    auto entry = find(use.key, use.hash, std::span(uses_).first(i));
     if (!entry) return fail(std::move(entry.error()));
     use.entry = *entry;
     const bool absent = use.entry == nullptr || use.entry->released();

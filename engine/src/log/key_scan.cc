@@ -6,7 +6,6 @@
 
 #include "base/planted.h"
 #include "format/frame.h"
-#include "tailrace/record.h"
 
 namespace tailrace {
 namespace {
@@ -73,18 +72,52 @@ Result<void> KeyScan::take_segment(const SegmentFile& segment, Cursor& at, Posit
   return {};
 }
 
-/// The entry to be changed is the one that points to where the key stood before.
+/// The entry that points to where the key stood before. Two keys of one hash may have stood there,
+/// with one version: then it matters only which of them was released there.
+Result<KeyEntry*> KeyScan::entry_before(const KeyView& key, const KeyHash& hash) {
+  if (key.previous == 0) return nullptr;
+  const auto fits = [&](const KeyEntry& found) {
+    return found.position == key.previous && found.version() + 1 == key.version;
+  };
+  KeyEntry* const first = index_.find(hash, fits);
+  if (!twins_ || first == nullptr || planted(Mistake::twins_are_mixed_up)) return first;
+  KeyEntry* const other = index_.find(hash, [&](const KeyEntry& found) {
+    return fits(found) && found.released() != first->released();
+  });
+  if (other == nullptr) return first;
+  auto released = was_released(key);
+  if (!released) return fail(std::move(released.error()));
+  return first->released() == *released ? first : other;
+}
+
+/// What the record before says of a key.
+Result<bool> KeyScan::was_released(const KeyView& key) const {
+  const std::uint64_t number = files_.segment_of(key.previous);
+  const std::uint64_t offset = key.previous - files_.base_of(number);
+  auto segment = SegmentFile::open(files_, number);
+  if (!segment) return fail(std::move(segment.error()));
+  const std::byte* its = nullptr;
+  if (offset + kFrameHeaderBytes <= segment->mapping.size()) {
+    const std::byte* const frame = segment->mapping.data() + offset;
+    its = find_key(frame + kFrameHeaderBytes, load<std::uint8_t>(frame + frame_offset::kKeyCount),
+                   segment->mapping.size() - offset - kFrameHeaderBytes, key.bytes);
+  }
+  if (its == nullptr) return fail(damaged(files_, number, offset, "a key's history is broken"));
+  return (load<std::uint8_t>(its + key_offset::kFlags) & kKeyReleased) != 0;
+}
+
 Result<void> KeyScan::take_keys(const std::byte* frame, std::uint8_t count, Position position) {
   if (auto room = index_.reserve(count); !room) return room;
+  hashes_.clear();
   for (const KeyView key : KeyRange(frame + kFrameHeaderBytes, count)) {
     const KeyHash hash = hash_key(key.bytes, files_.meta.salt);
+    twins_ = twins_ || std::find(hashes_.begin(), hashes_.end(), hash) != hashes_.end();
+    hashes_.push_back(hash);
     const KeyEntry is{hash, position, KeyEntry::make_state(key.version, key.released)};
-    KeyEntry* const entry =
-        key.previous == 0 ? nullptr : index_.find(hash, [&](const KeyEntry& found) {
-          return found.position == key.previous && found.version() + 1 == key.version;
-        });
-    if (entry != nullptr) {
-      *entry = is;
+    auto entry = entry_before(key, hash);
+    if (!entry) return fail(std::move(entry.error()));
+    if (*entry != nullptr) {
+      **entry = is;
     } else if (key.previous < retained_ || key.previous == 0) {
       index_.add(is);
     } else {

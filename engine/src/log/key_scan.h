@@ -1,14 +1,18 @@
 #pragma once
 
+#include <vector>
+
 #include "keys/key_index.h"
 #include "keys/type_table.h"
 #include "log/log_files.h"
 #include "log/segment_file.h"
+#include "tailrace/record.h"
 
 namespace tailrace {
 
-/// Brings a key index and a table of types up to the end of the log by going over the records in the segments. Each
-/// record says of each of its keys where it stood before, so no other record is looked at.
+/// Brings a key index and a table of types up to the end of the log by going over the records in
+/// the segments. Each record says of each of its keys where it stood before, so no other record is
+/// looked at.
 class KeyScan {
  public:
   /// `index` holds the keys of everything before the first retained position, or nothing.
@@ -25,12 +29,16 @@ class KeyScan {
   [[nodiscard]] Result<void> take_segment(const SegmentFile& segment, Cursor& at, Position end);
   [[nodiscard]] Result<void> take_keys(const std::byte* frame, std::uint8_t count,
                                        Position position);
+  [[nodiscard]] Result<KeyEntry*> entry_before(const KeyView& key, const KeyHash& hash);
+  [[nodiscard]] Result<bool> was_released(const KeyView& key) const;
 
   const LogFiles& files_;
   Position retained_;
   KeyIndex& index_;
   TypeTable& types_;
   std::uint64_t records_ = 0;
+  std::vector<KeyHash> hashes_;  // of one record's keys
+  bool twins_ = false;           // two keys of one record had the same hash
 };
 
 }  // namespace tailrace
