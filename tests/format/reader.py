@@ -21,7 +21,9 @@ from reader_journal import Journal, crc32c, up
 
 HEADER_BYTES = 4096
 ALIGNMENT = 32
-RECORD, PADDING, EPOCH_START, BATCH_RECORD = 0x01, 0x02, 0x03, 0x11
+RECORD, PADDING, EPOCH_START = 0x01, 0x02, 0x03
+GOES_ON, HAS_EVENT_ID = 0x10, 0x20
+RECORDS = (RECORD, RECORD | GOES_ON, RECORD | HAS_EVENT_ID, RECORD | GOES_ON | HAS_EVENT_ID)
 
 
 class NotALog(Exception):
@@ -49,7 +51,7 @@ class LogMeta:
         self.journal_size, = struct.unpack_from("<Q", raw, 48)
         if self.journal_size % 4096 != 0 or self.journal_size < 256 << 10:
             raise NotALog(f"{path}: journal size {self.journal_size}")
-        if any(raw[56:64]) or any(raw[72:]):
+        if any(raw[72:]):
             raise NotALog(f"{path}: something newer than format version 1")
 
 
@@ -87,8 +89,8 @@ def process_start_time(pid):
 
 SegmentHeader = collections.namedtuple(
     "SegmentHeader", "first_position first_sequence epoch previous_end previous_timestamp")
-Frame = collections.namedtuple("Frame", "size timestamp type kind keys payload full_epoch")
-Record = collections.namedtuple("Record", "sequence epoch position timestamp type keys payload")
+Frame = collections.namedtuple("Frame", "size timestamp type kind keys payload full_epoch event_id")
+Record = collections.namedtuple("Record", "sequence epoch position timestamp type keys payload event_id")
 
 
 class Segment:
@@ -132,10 +134,15 @@ class Segment:
             struct.unpack_from("<IIQqIHBB", data, offset)
         if not 32 <= size <= self.readable - offset or its_sequence != sequence:
             return None
-        full_epoch, keys, payload_at = None, [], offset + 32
-        if kind in (RECORD, BATCH_RECORD):
+        full_epoch, event_id, keys, payload_at = None, None, [], offset + 32
+        if kind in RECORDS:
             if epoch16 != epoch % 65536:
                 return None
+            if kind & HAS_EVENT_ID:
+                if size - 32 < 40:
+                    return None
+                event_id = data[payload_at:payload_at + 16]
+                payload_at += 40
             for _ in range(key_count):
                 left = offset + size - payload_at
                 if left < 24:
@@ -159,7 +166,7 @@ class Segment:
         place = struct.pack("<QI", self.base + offset, size)
         if crc != crc32c(self.meta.salt, place, data[offset + 8:offset + size]):
             return None
-        return Frame(size, timestamp, type_, kind, keys, data[payload_at:offset + size], full_epoch)
+        return Frame(size, timestamp, type_, kind, keys, data[payload_at:offset + size], full_epoch, event_id)
 
 
 class Place:
@@ -269,8 +276,8 @@ class Log:
             frame = segment.frame(place.position - segment.base, place.sequence, place.epoch)
             if frame is None:
                 return None
-            is_record = frame.kind in (RECORD, BATCH_RECORD)
-            if records and not is_record:
+            is_record = frame.kind in RECORDS
+            if records and (not is_record or frame.event_id is not None):
                 return None
             position, place.timestamp = place.position, frame.timestamp
             if frame.kind == PADDING:
@@ -279,11 +286,11 @@ class Log:
                 place.position = place.data_end = position + up(frame.size, ALIGNMENT)
             if is_record:
                 records.append(Record(place.sequence, place.epoch, position, frame.timestamp, frame.type, frame.keys,
-                                      frame.payload))
+                                      frame.payload, frame.event_id))
                 place.sequence += 1
             elif frame.kind == EPOCH_START:
                 place.epoch = frame.full_epoch
-            if frame.kind != BATCH_RECORD:
+            if not frame.kind & GOES_ON:
                 break
         self.count += len(records)
         self.walked_bytes += place.position - self.end.position
@@ -306,7 +313,7 @@ class Log:
                 span = ALIGNMENT
                 if self.end.sequence <= sequence < self.end.sequence + self.size // 16:
                     frame = segment.frame(at, sequence, self.end.epoch)
-                    if frame is not None and frame.kind in (RECORD, BATCH_RECORD):
+                    if frame is not None and frame.kind in RECORDS:
                         tail_records += 1
                         span = up(frame.size, ALIGNMENT)
                 at += span

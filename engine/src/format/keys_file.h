@@ -48,13 +48,13 @@ struct KeysHeader {
   std::uint64_t types;
   std::uint64_t ids;
   std::uint64_t ids_ever;  // below `covers`; the last `ids` of them are in the file
-  std::uint8_t reserved[3944];
+  std::uint8_t reserved[3952];
 };
 static_assert(sizeof(KeysHeader) == kKeysHeaderBytes);
 static_assert(offsetof(KeysHeader, covers) == 32);
 static_assert(offsetof(KeysHeader, flags) == 72);
 static_assert(offsetof(KeysHeader, directory_offset) == 80);
-static_assert(offsetof(KeysHeader, ids_ever) == 144);
+static_assert(offsetof(KeysHeader, ids_ever) == 136);
 
 /// One block in the directory: keys first, then types, then ids.
 struct KeysBlock {

@@ -27,14 +27,21 @@ Result<void> KeyLedger::prepare(std::uint64_t keys, Position end) {
 Result<void> KeyLedger::build(Position end) {
   auto index = KeyIndex::make();
   if (!index) return fail(index.error());
+  std::optional<EventIdIndex> ids;
+  if (files_.meta.id_window != 0) {
+    auto made = EventIdIndex::make(files_.meta.id_window);
+    if (!made) return fail(made.error());
+    ids = std::move(*made);
+  }
   const Position first = control_.first_retained();
-  KeyScan scan(files_, first, *index);
+  KeyScan scan(files_, first, *index, ids ? &*ids : nullptr);
   if (auto done = scan.run(end); !done) {
     if (control_.first_retained() == first) return done;
     return build(end);  // a trim took what was being read
   }
   incomplete_ = first > 0;
   index_ = std::move(*index);
+  ids_ = std::move(ids);
   return {};
 }
 
@@ -77,9 +84,14 @@ Result<KeyEntry*> KeyLedger::find(std::string_view key, const KeyHash& hash) {
       if (retained(found.position)) error = frame.error();
       return true;  // what is removed cannot be looked at: the hash must do
     }
-    const std::byte* const its = find_key(frame->at + kFrameHeaderBytes,
-                                          load<std::uint8_t>(frame->at + frame_offset::kKeyCount),
-                                          frame->room - kFrameHeaderBytes, key);
+    const std::byte* const keys =
+        first_key(frame->at, load<FrameKind>(frame->at + frame_offset::kKind));
+    const auto before_keys = static_cast<std::uint64_t>(keys - frame->at);
+    const std::byte* const its =
+        before_keys > frame->room
+            ? nullptr
+            : find_key(keys, load<std::uint8_t>(frame->at + frame_offset::kKeyCount),
+                       frame->room - before_keys, key);
     if (its == nullptr) {
       // A removed segment may have been punched out under its mapping: zeros, no keys.
       return load<std::uint8_t>(frame->at + frame_offset::kKeyCount) == 0 &&

@@ -6,6 +6,8 @@
 
 #include "format/control.h"
 #include "format/key_block.h"
+#include "format/keys_file.h"
+#include "keys/event_id_index.h"
 #include "keys/key_index.h"
 #include "log/log_files.h"
 #include "log/segment_file.h"
@@ -75,6 +77,22 @@ class KeyLedger {
   [[nodiscard]] bool incomplete() const noexcept { return incomplete_; }
   [[nodiscard]] const KeyIndex* index() const noexcept { return index_ ? &*index_ : nullptr; }
 
+  // key_ledger_ids.cc: event ids.
+  /// The request that an event id was appended with, if it is one of the last ones.
+  struct FoundId {
+    RecordsDigest digest{};
+    AppendedBatch place;  // end: 0 if it has been removed
+  };
+  /// Looks for an id, and keeps room for it: until note_id, or the next look for another. The first
+  /// time the indexes are built from everything before `end`. Errors: as prepare and look_up,
+  /// invalid_argument (the log takes no ids), keys_incomplete (it may stand in what was removed).
+  [[nodiscard]] Result<std::optional<FoundId>> find_id(const SubmittedId& submitted, Position end);
+  /// The id that was looked for last, and not found, stands in the record at `position`, which has
+  /// been published.
+  void note_id(Position position) noexcept { ids_->add(id_hash_, position); }
+  /// Of a log that takes ids, after the first look.
+  [[nodiscard]] const EventIdIndex* ids() const noexcept { return ids_ ? &*ids_ : nullptr; }
+
  private:
   struct Use {
     std::string_view key;
@@ -89,10 +107,15 @@ class KeyLedger {
 
   [[nodiscard]] Result<void> build(Position end);
   [[nodiscard]] Result<KeyEntry*> find(std::string_view key, const KeyHash& hash);
+  [[nodiscard]] Result<std::optional<FoundId>> id_at(const EventIdIndex::Place& place,
+                                                     const SubmittedId& wanted);
+  [[nodiscard]] Result<IdEntry> removed_id(const EventIdIndex::Place& place);
 
   const LogFiles& files_;
   ControlView control_;
   std::optional<KeyIndex> index_;
+  std::optional<EventIdIndex> ids_;  // both, or only index_ in a log that takes no ids
+  KeyHash id_hash_;                  // of the id that was looked for last
   bool incomplete_ = false;
   Position current_base_ = 0;
   const std::byte* current_ = nullptr;

@@ -61,6 +61,9 @@ Result<void> KeyScan::take_segment(const SegmentFile& segment, Cursor& at, Posit
       if (look.key_count != 0) {
         if (auto done = take_keys(frame, look.key_count, at.position); !done) return done;
       }
+      if (look.has_event_id()) {
+        if (auto done = take_id(frame, at.position); !done) return done;
+      }
       ++at.sequence;
       ++records_;
     } else {
@@ -72,10 +75,20 @@ Result<void> KeyScan::take_segment(const SegmentFile& segment, Cursor& at, Posit
   return {};
 }
 
+/// An id stands only in the first record of its request, so each one met is the next.
+Result<void> KeyScan::take_id(const std::byte* frame, Position position) {
+  if (ids_ == nullptr) return {};
+  if (auto room = ids_->reserve(); !room) return room;
+  const EventIdEntry entry = event_id_at(frame + kFrameHeaderBytes);
+  ids_->add(hash_event_id(entry.submitted, files_.meta.salt), position);
+  return {};
+}
+
 /// The entry to be changed is the one that points to where the key stood before.
 Result<void> KeyScan::take_keys(const std::byte* frame, std::uint8_t count, Position position) {
   if (auto room = index_.reserve(count); !room) return room;
-  for (const KeyView key : KeyRange(frame + kFrameHeaderBytes, count)) {
+  const auto kind = load<FrameKind>(frame + frame_offset::kKind);
+  for (const KeyView key : KeyRange(first_key(frame, kind), count)) {
     const KeyHash hash = hash_key(key.bytes, files_.meta.salt);
     const KeyEntry is{hash, position, KeyEntry::make_state(key.version, key.released)};
     KeyEntry* const entry =
