@@ -2,8 +2,8 @@
 """A second reader of Tailrace logs, written from docs/format.md alone: standard library only, nothing of the engine.
 
 usage: reader.py [--verdict | --journal] LOG
-Prints each record as one JSON object per line, as `tailrace read --json` does, and the verdict, as `tailrace verify
---json` does, on stderr (with --verdict: only that, on stdout). Exits 0: ok, 6: torn tail, 4: corrupt, 1: no such log.
+Prints each record as one JSON object per line, as `tailrace read --json --ids` does, and the verdict, as `tailrace
+verify --json` does, on stderr (with --verdict: only that, on stdout). Exits 0: ok, 6: torn tail, 4: corrupt, 1: no such log.
 With --journal, prints what the journal holds instead. For logs at rest, also as a power cut left them: what only the
 journal has is read from there. It opens nothing for writing.
 """
@@ -361,7 +361,8 @@ def as_json(record):
     return json.dumps({
         "sequence": record.sequence, "epoch": record.epoch, "position": str(record.position),
         "timestamp_ns": str(record.timestamp), "type": record.type, "keys": [key for released, key in keys if not released],
-        **({"release": release} if release else {}), "size": len(record.payload),
+        **({"release": release} if release else {}),
+        **({"event_id": record.event_id.hex()} if record.event_id is not None else {}), "size": len(record.payload),
         "encoding": "base64" if text is None else "utf8",
         "data": base64.b64encode(record.payload).decode() if text is None else text,
     }, ensure_ascii=False, separators=(",", ":"))
