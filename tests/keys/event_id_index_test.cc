@@ -93,7 +93,7 @@ TEST(EventIdIndex, AHashIsOfIdAndUid) {
 }
 
 TEST(EventIdIndex, ExactlyTheWindowIsKnown) {
-  for (const std::uint64_t window : {1, 2, 70, 75, 76, 96, 97, 128, 1000}) {
+  for (const std::uint64_t window : {1U, 2U, 70U, 75U, 76U, 96U, 97U, 128U, 1000U}) {
     Model model(window);
     for (std::uint64_t i = 0; i < 3 * window + 300; ++i) {
       model.add(number(i));
@@ -108,7 +108,7 @@ TEST(EventIdIndex, ExactlyTheWindowIsKnown) {
 /// What has left is left behind, so the table stays as large as the window asks for; and no move
 /// is still under way when the next one is due (else an add would have to end it, and take long).
 TEST(EventIdIndex, TheTableDoesNotGrowWithTheLog) {
-  for (const std::uint64_t window : {10, 75, 76, 306, 307, 612, 613, 5000}) {
+  for (const std::uint64_t window : {10U, 75U, 76U, 306U, 307U, 612U, 613U, 5000U}) {
     Model model(window);
     std::uint64_t slots = 128;
     while (slots / 5 * 3 < window) slots *= 2;
@@ -133,7 +133,7 @@ TEST(EventIdIndex, TheTableDoesNotGrowWithTheLog) {
 
 TEST(EventIdIndex, OneThatHasLeftMayComeAgain) {
   Model model(3);
-  for (const std::uint64_t id : {1, 2, 3, 4}) model.add(number(id));
+  for (const std::uint64_t id : {1U, 2U, 3U, 4U}) model.add(number(id));
   EXPECT_EQ(model.find(number(1)), 0u);
   model.add(number(1));
   EXPECT_EQ(model.find(number(1)), 5u);
@@ -150,7 +150,7 @@ TEST(EventIdIndex, WhatHasLeftIsPassedOverWhenItIsFilledFromElsewhere) {
   EventIdIndex index = must(EventIdIndex::make(2));
   index.begin(10);
   must(index.reserve());
-  for (const std::uint64_t ordinal : {8, 9, 10}) {
+  for (const std::uint64_t ordinal : {8U, 9U, 10U}) {
     must(index.reserve());
     index.add(hash_event_id(number(ordinal), kSeed), {ordinal * 32, ordinal});
   }

@@ -300,7 +300,7 @@ TEST(EventIds, ATornBatchsIdIsNotThereAfterRecovery) {
 /// What has been removed is not taken for new, unless the ids that are left fill the window: also
 /// where what was known of it is lost.
 TEST(EventIds, RemovedRequestsAreNotTakenForNew) {
-  for (const std::uint64_t window : {2, 3}) {
+  for (const std::uint64_t window : {2U, 3U}) {
     const TempLog log(kSmallSegment, 0, window);
     {
       Writer writer = log.writer();

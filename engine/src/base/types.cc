@@ -17,9 +17,9 @@ std::string hex(std::span<const std::uint8_t> bytes) {
 }
 
 std::optional<unsigned> digit(char c) {
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  if (c >= '0' && c <= '9') return static_cast<unsigned>(c - '0');
+  if (c >= 'a' && c <= 'f') return static_cast<unsigned>(c - 'a' + 10);
+  if (c >= 'A' && c <= 'F') return static_cast<unsigned>(c - 'A' + 10);
   return std::nullopt;
 }
 
@@ -37,7 +37,7 @@ std::optional<EventId> EventId::parse(std::string_view text) {
     const auto value = digit(c);
     if (!value || digits == 2 * id.bytes.size()) return std::nullopt;
     std::uint8_t& byte = id.bytes[digits++ / 2];
-    byte = static_cast<std::uint8_t>(byte << 4 | *value);
+    byte = static_cast<std::uint8_t>(unsigned{byte} << 4 | *value);
   }
   if (digits != 2 * id.bytes.size()) return std::nullopt;
   return id;

@@ -62,7 +62,7 @@ Result<std::optional<KeyLedger::FoundId>> KeyLedger::find_id(const SubmittedId& 
       error = std::move(looked.error());
       return true;
     }
-    found = std::move(*looked);
+    found = *looked;
     return found.has_value();
   }));
   if (error) return fail(std::move(*error));
