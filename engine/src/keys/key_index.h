@@ -63,6 +63,8 @@ class KeyIndex {
   void for_each(Visit&& visit) const;
 
   [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
+  /// Whether two entries have one hash. Without that an entry's hash and place say whose it is.
+  [[nodiscard]] bool has_twins() const noexcept { return has_twins_; }
   [[nodiscard]] bool growing() const noexcept { return moved_ != kNotGrowing; }
   /// Slots of the newest table.
   [[nodiscard]] std::uint64_t capacity() const noexcept { return now_.slots(); }
@@ -102,6 +104,7 @@ class KeyIndex {
   std::uint64_t start_ = 0;
   std::uint64_t moved_ = kNotGrowing;
   std::uint64_t size_ = 0;
+  bool has_twins_ = false;
 };
 
 template <class Stop>

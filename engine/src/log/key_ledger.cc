@@ -71,12 +71,13 @@ Result<KeyLedger::Frame> KeyLedger::frame_at(Position position) {
   return Frame{behind_[number].mapping.data() + offset, readable - offset};
 }
 
-/// The entry of a key. One with its hash is its own only if the record says so. Of two keys that
-/// stood alike in one record the entries are alike, too: `others` have theirs already.
+/// The entry of a key. One with its hash is its own only if the record says so. Of two keys with
+/// one hash that stood alike in one record the entries are alike, too: `others` have theirs
+/// already, and one that stands where this key once stood is not its own if there is a newer one.
 Result<KeyEntry*> KeyLedger::find(std::string_view key, const KeyHash& hash,
                                   std::span<const Use> others) {
   std::optional<Error> error;
-  KeyEntry* const entry = index_->find(hash, [&](const KeyEntry& found) {
+  const auto is_its = [&](const KeyEntry& found) {
     const auto has_it = [&](const Use& other) { return other.entry == &found; };
     if (std::any_of(others.begin(), others.end(), has_it) &&
         !planted(Mistake::twins_share_an_entry)) {
@@ -99,7 +100,17 @@ Result<KeyEntry*> KeyLedger::find(std::string_view key, const KeyHash& hash,
     const bool released = (load<std::uint8_t>(its + key_offset::kFlags) & kKeyReleased) != 0;
     return KeyEntry::make_state(load<std::uint64_t>(its + key_offset::kVersion), released) ==
            found.state;
-  });
+  };
+  KeyEntry* entry = index_->find(hash, is_its);
+  if (index_->has_twins() && !planted(Mistake::twins_share_an_entry)) [[unlikely]] {
+    Position newest = 0;
+    static_cast<void>(index_->find(hash, [&](const KeyEntry& found) {
+      if (found.position > newest && is_its(found)) newest = found.position;
+      return false;
+    }));
+    entry = index_->find(
+        hash, [&](const KeyEntry& found) { return found.position == newest && is_its(found); });
+  }
   if (error) return fail(std::move(*error));
   return entry;
 }

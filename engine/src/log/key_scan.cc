@@ -80,7 +80,7 @@ Result<KeyEntry*> KeyScan::entry_before(const KeyView& key, const KeyHash& hash)
     return found.position == key.previous && found.version() + 1 == key.version;
   };
   KeyEntry* const first = index_.find(hash, fits);
-  if (!twins_ || first == nullptr || planted(Mistake::twins_are_mixed_up)) return first;
+  if (!index_.has_twins() || first == nullptr || planted(Mistake::twins_are_mixed_up)) return first;
   KeyEntry* const other = index_.find(hash, [&](const KeyEntry& found) {
     return fits(found) && found.released() != first->released();
   });
@@ -108,11 +108,8 @@ Result<bool> KeyScan::was_released(const KeyView& key) const {
 
 Result<void> KeyScan::take_keys(const std::byte* frame, std::uint8_t count, Position position) {
   if (auto room = index_.reserve(count); !room) return room;
-  hashes_.clear();
   for (const KeyView key : KeyRange(frame + kFrameHeaderBytes, count)) {
     const KeyHash hash = hash_key(key.bytes, files_.meta.salt);
-    twins_ = twins_ || std::find(hashes_.begin(), hashes_.end(), hash) != hashes_.end();
-    hashes_.push_back(hash);
     const KeyEntry is{hash, position, KeyEntry::make_state(key.version, key.released)};
     auto entry = entry_before(key, hash);
     if (!entry) return fail(std::move(entry.error()));

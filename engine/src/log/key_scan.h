@@ -1,7 +1,5 @@
 #pragma once
 
-#include <vector>
-
 #include "keys/key_index.h"
 #include "keys/type_table.h"
 #include "log/log_files.h"
@@ -37,8 +35,6 @@ class KeyScan {
   KeyIndex& index_;
   TypeTable& types_;
   std::uint64_t records_ = 0;
-  std::vector<KeyHash> hashes_;  // of one record's keys
-  bool twins_ = false;           // two keys of one record had the same hash
 };
 
 }  // namespace tailrace
