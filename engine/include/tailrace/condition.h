@@ -58,10 +58,10 @@ struct Conflict {
   std::string key;            ///< empty for last_sequence and no_match
   std::uint64_t version = 0;  ///< of the key: how many records carry it; 0 = none
   bool released = false;      ///< the last of them released it
-  /// Of the last record with the key (0: removed), of the log, or of the newest record that matches
-  /// the first item of the query that any record matches.
+  /// Of the last record with the key, of the log, or of the newest record that matches the first
+  /// item of the query that any record matches.
   Sequence sequence = 0;
-  Position position = 0;  ///< where that one lies; 0: removed, or none
+  Position position = 0;  ///< where that one lies; 0: it has been removed, or there is none
 };
 
 /// What append_if decided.

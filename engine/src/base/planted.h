@@ -120,6 +120,13 @@ namespace tailrace {
   X(a_release_changes_nothing, "a key is unchanged though it was released")                      \
   X(beyond_the_end_is_unchanged, "a condition may speak of records that are not there")          \
   X(only_the_first_condition, "of several conditions only the first is judged")                  \
+  X(keys_block_not_checked, "a damaged block of a keys file is believed")                        \
+  X(base_misses_the_last_segment, "keys/base does not cover the newest segment that goes")       \
+  X(trimmed_before_base, "segments go though keys/base does not cover them")                     \
+  X(no_base_is_an_empty_base, "a missing or damaged keys/base counts as one without keys")       \
+  X(incomplete_base_heals, "the base after one that was damaged says it knows all")              \
+  X(checkpoint_ahead_of_durable, "a checkpoint holds what a power cut may take back")            \
+  X(checkpoint_of_another_history, "a checkpoint need not fit the segment behind it")            \
   X(no_match_ignores_types, "a query is matched by records of any type")                         \
   X(no_match_by_the_first_key, "of an item's keys only the first has to be there")               \
   X(walk_ends_where_keys_part, "a walk ends at the first record that not all keys have")         \

@@ -5,71 +5,28 @@
 #include <algorithm>
 
 #include "base/planted.h"
-#include "format/frame.h"
 
 namespace tailrace {
-namespace {
 
-Error damaged(const LogFiles& files, std::uint64_t number, std::uint64_t offset, const char* why) {
-  return Error(errc::corrupt, fmt::format("keys cannot be read: {}", why))
-      .path(files.root.path_of(files.segment_path(number)))
-      .offset(offset)
-      .next(fmt::format("run: tailrace verify {}", files.root.path()));
+Error KeyScan::broken(Position position) const {
+  const std::uint64_t number = files_.segment_of(position);
+  return Error(errc::corrupt, "records cannot be read: a key's history is broken")
+      .path(files_.root.path_of(files_.segment_path(number)))
+      .offset(position - files_.base_of(number))
+      .next(fmt::format("run: tailrace verify {}", files_.root.path()));
 }
-
-}  // namespace
 
 Result<void> KeyScan::run(Position end) {
-  Cursor at;
-  at.position = files_.base_of(files_.segment_of(retained_));
-  for (bool first = true; at.position < end; first = false) {
-    const std::uint64_t number = files_.segment_of(at.position);
-    auto segment = SegmentFile::open(files_, number);
-    if (!segment) return fail(segment.error());
-    if (!segment->header) return fail(damaged(files_, number, 0, "the segment header is damaged"));
-    if (!first && !links(*segment->header, at)) {
-      return fail(damaged(files_, number, 0, "the segment does not follow the one before it"));
-    }
-    at = cursor_at(*segment->header);
-    if (auto done = take_segment(*segment, at, end); !done) return done;
+  while (true) {
+    auto record = scan_.next(end);
+    if (!record) return fail(std::move(record.error()));
+    if (*record == nullptr) return {};
+    ++records_;
+    const RecordScan::Record& found = **record;
+    if (auto done = types_.add(found.look.type, found.sequence, found.position); !done) return done;
+    if (found.look.key_count == 0) continue;
+    if (auto done = take_keys(found); !done) return done;
   }
-  return {};
-}
-
-Result<void> KeyScan::take_segment(const SegmentFile& segment, Cursor& at, Position end) {
-  const Position base = files_.base_of(segment.number);
-  const Position readable = base + align_down(segment.mapping.size(), kFrameAlignment);
-  const Position stop = std::min(end, base + files_.meta.segment_size_bytes);
-  while (at.position < stop) {
-    if (at.position >= readable) {
-      return fail(damaged(files_, segment.number, at.position - base, "the file ends here"));
-    }
-    const std::byte* const frame = segment.mapping.data() + (at.position - base);
-    const FrameLook look = check_frame(frame, readable - at.position, at.position,
-                                       {files_.crc_seed, at.sequence, at.epoch});
-    if (look.state != FrameState::valid) {
-      return fail(damaged(files_, segment.number, at.position - base, describe(look.state))
-                      .sequence(at.sequence));
-    }
-    at.timestamp_ns = look.timestamp_ns;
-    if (look.kind == FrameKind::padding) {
-      at.position = base + files_.meta.segment_size_bytes;
-      break;
-    }
-    if (look.is_record()) {
-      if (look.key_count != 0) {
-        if (auto done = take_keys(frame, look.key_count, at.position); !done) return done;
-      }
-      if (auto done = types_.add(look.type, at.sequence, at.position); !done) return done;
-      ++at.sequence;
-      ++records_;
-    } else {
-      at.epoch = load<Epoch>(frame + kFrameHeaderBytes);
-    }
-    at.position += frame_span(look.size);
-    at.data_end = at.position;
-  }
-  return {};
 }
 
 /// The entry that points to where the key stood before. Two keys of one hash may have stood there,
@@ -85,13 +42,20 @@ Result<KeyEntry*> KeyScan::entry_before(const KeyView& key, const KeyHash& hash)
     return fits(found) && found.released() != first->released();
   });
   if (other == nullptr) return first;
-  auto released = was_released(key);
+  auto released = was_released(key, hash);
   if (!released) return fail(std::move(released.error()));
   return first->released() == *released ? first : other;
 }
 
 /// What the record before says of a key.
-Result<bool> KeyScan::was_released(const KeyView& key) const {
+Result<bool> KeyScan::was_released(const KeyView& key, const KeyHash& hash) const {
+  if (key.previous < from_) {
+    if (stored_ == nullptr) return fail(broken(key.previous));
+    auto stored = stored_->find(key.bytes, hash.high, hash.low);
+    if (!stored) return fail(std::move(stored.error()));
+    if (!*stored) return fail(broken(key.previous));
+    return (*stored)->released;
+  }
   const std::uint64_t number = files_.segment_of(key.previous);
   const std::uint64_t offset = key.previous - files_.base_of(number);
   auto segment = SegmentFile::open(files_, number);
@@ -102,25 +66,24 @@ Result<bool> KeyScan::was_released(const KeyView& key) const {
     its = find_key(frame + kFrameHeaderBytes, load<std::uint8_t>(frame + frame_offset::kKeyCount),
                    segment->mapping.size() - offset - kFrameHeaderBytes, key.bytes);
   }
-  if (its == nullptr) return fail(damaged(files_, number, offset, "a key's history is broken"));
+  if (its == nullptr) return fail(broken(key.previous));
   return (load<std::uint8_t>(its + key_offset::kFlags) & kKeyReleased) != 0;
 }
 
-Result<void> KeyScan::take_keys(const std::byte* frame, std::uint8_t count, Position position) {
+Result<void> KeyScan::take_keys(const RecordScan::Record& record) {
+  const std::uint8_t count = record.look.key_count;
   if (auto room = index_.reserve(count); !room) return room;
-  for (const KeyView key : KeyRange(frame + kFrameHeaderBytes, count)) {
+  for (const KeyView key : KeyRange(record.frame + kFrameHeaderBytes, count)) {
     const KeyHash hash = hash_key(key.bytes, files_.meta.salt);
-    const KeyEntry is{hash, position, KeyEntry::make_state(key.version, key.released)};
+    const KeyEntry is{hash, record.position, KeyEntry::make_state(key.version, key.released)};
     auto entry = entry_before(key, hash);
     if (!entry) return fail(std::move(entry.error()));
     if (*entry != nullptr) {
       **entry = is;
-    } else if (key.previous < retained_ || key.previous == 0) {
+    } else if (key.previous == 0 || (key.previous < from_ && gaps_)) {
       index_.add(is);
     } else {
-      const std::uint64_t number = files_.segment_of(position);
-      return fail(
-          damaged(files_, number, position - files_.base_of(number), "a key's history is broken"));
+      return fail(broken(record.position).sequence(record.sequence));
     }
   }
   return {};

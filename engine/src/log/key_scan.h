@@ -1,9 +1,9 @@
 #pragma once
 
+#include "format/keys_file.h"
 #include "keys/key_index.h"
 #include "keys/type_table.h"
-#include "log/log_files.h"
-#include "log/segment_file.h"
+#include "log/record_scan.h"
 #include "tailrace/record.h"
 
 namespace tailrace {
@@ -13,27 +13,37 @@ namespace tailrace {
 /// looked at.
 class KeyScan {
  public:
-  /// `index` holds the keys of everything before the first retained position, or nothing.
-  KeyScan(const LogFiles& files, Position first_retained, KeyIndex& index, TypeTable& types)
-      : files_(files), retained_(first_retained), index_(index), types_(types) {}
+  /// `stored`: what `index` and `types` hold already, of everything that it covers; or nothing,
+  /// then they are empty. `first`: where the log begins.
+  KeyScan(const LogFiles& files, Position first, const KeysFileView* stored, KeyIndex& index,
+          TypeTable& types)
+      : files_(files),
+        stored_(stored),
+        from_(stored != nullptr ? stored->covers() : first),
+        gaps_(stored != nullptr ? stored->has_gaps() : first > 0),
+        index_(index),
+        types_(types),
+        scan_(files, from_) {}
 
   /// Takes in everything before `end`, which must be the end of a unit.
-  /// Errors: corrupt (with the place), io, permission; then the index is of no use.
+  /// Errors: corrupt (with the place), io, permission, not_found; then the index is of no use.
   [[nodiscard]] Result<void> run(Position end);
 
   [[nodiscard]] std::uint64_t records() const noexcept { return records_; }
 
  private:
-  [[nodiscard]] Result<void> take_segment(const SegmentFile& segment, Cursor& at, Position end);
-  [[nodiscard]] Result<void> take_keys(const std::byte* frame, std::uint8_t count,
-                                       Position position);
+  [[nodiscard]] Result<void> take_keys(const RecordScan::Record& record);
   [[nodiscard]] Result<KeyEntry*> entry_before(const KeyView& key, const KeyHash& hash);
-  [[nodiscard]] Result<bool> was_released(const KeyView& key) const;
+  [[nodiscard]] Result<bool> was_released(const KeyView& key, const KeyHash& hash) const;
+  [[nodiscard]] Error broken(Position position) const;
 
   const LogFiles& files_;
-  Position retained_;
+  const KeysFileView* stored_;
+  Position from_;
+  bool gaps_;  // records may speak of earlier ones that nothing is known of
   KeyIndex& index_;
   TypeTable& types_;
+  RecordScan scan_;
   std::uint64_t records_ = 0;
 };
 

@@ -37,14 +37,17 @@ class QueryWalk {
     std::string_view key;
     Position position = 0;
     KeyLedger::Link link;
+    bool removed = false;  // the record there
   };
 
   [[nodiscard]] Result<Match> by_types(const QueryItem& item, Sequence after);
+  [[nodiscard]] Result<Match> by_key(std::string_view key, Sequence after);
   [[nodiscard]] Result<Match> by_keys(const QueryItem& item, Sequence after);
   [[nodiscard]] Result<bool> start(const QueryItem& item, Sequence after);
   [[nodiscard]] Result<bool> arrive(Chain& chain, Position position, Sequence after);
   [[nodiscard]] Result<bool> step(Chain& chain, Sequence after);
-  [[nodiscard]] Result<bool> only_removed_left(Sequence after, errc code) const;
+  [[nodiscard]] Result<bool> removed_since(Sequence after) const;
+  [[nodiscard]] Result<void> check_unknown(Sequence after) const;
 
   KeyLedger& keys_;
   Sequence last_sequence_;
