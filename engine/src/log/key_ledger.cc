@@ -164,13 +164,14 @@ Result<bool> KeyLedger::is_of(const KeyEntry& entry, std::string_view key, Found
   return true;
 }
 
-/// The entry of a key. One with its hash is its own only if the record says so. Of two keys that
-/// stood alike in one record the entries are alike, too: `others` have theirs already.
+/// The entry of a key. One with its hash is its own only if the record says so. Of two keys with
+/// one hash that stood alike in one record the entries are alike, too: `others` have theirs
+/// already, and one that stands where this key once stood is not its own if there is a newer one.
 Result<KeyLedger::Found> KeyLedger::find(std::string_view key, const KeyHash& hash,
                                          std::span<const Use> others) {
   std::optional<Error> error;
   Found found;
-  found.entry = known_->keys.find(hash, [&](const KeyEntry& entry) {
+  const auto is_its = [&](const KeyEntry& entry) {
     const auto has_it = [&](const Use& other) { return other.entry == &entry; };
     if (std::any_of(others.begin(), others.end(), has_it) &&
         !planted(Mistake::twins_share_an_entry)) {
@@ -179,7 +180,18 @@ Result<KeyLedger::Found> KeyLedger::find(std::string_view key, const KeyHash& ha
     auto same = is_of(entry, key, found);
     if (!same) error = std::move(same.error());
     return !same || *same;
-  });
+  };
+  found.entry = known_->keys.find(hash, is_its);
+  if (known_->keys.has_twins() && !planted(Mistake::twins_share_an_entry)) [[unlikely]] {
+    Position newest = 0;
+    static_cast<void>(known_->keys.find(hash, [&](const KeyEntry& entry) {
+      if (entry.position > newest && is_its(entry)) newest = entry.position;
+      return false;
+    }));
+    found = {};
+    found.entry = known_->keys.find(
+        hash, [&](const KeyEntry& entry) { return entry.position == newest && is_its(entry); });
+  }
   if (error) return fail(std::move(*error));
   return found;
 }

@@ -40,9 +40,10 @@ Result<KeyEntry*> KeyScan::entry_before(const KeyView& key, const KeyHash& hash)
   const auto fits = [&](const KeyEntry& found) {
     return found.position == key.previous && found.version() + 1 == key.version;
   };
-  KeyEntry* const first = known_.keys.find(hash, fits);
-  if (!twins_ || first == nullptr || planted(Mistake::twins_are_mixed_up)) return first;
-  KeyEntry* const other = known_.keys.find(hash, [&](const KeyEntry& found) {
+  KeyIndex& index = known_.keys;
+  KeyEntry* const first = index.find(hash, fits);
+  if (!index.has_twins() || first == nullptr || planted(Mistake::twins_are_mixed_up)) return first;
+  KeyEntry* const other = index.find(hash, [&](const KeyEntry& found) {
     return fits(found) && found.released() != first->released();
   });
   if (other == nullptr) return first;
@@ -85,11 +86,8 @@ Result<void> KeyScan::take_id(const RecordScan::Record& record) {
 Result<void> KeyScan::take_keys(const RecordScan::Record& record) {
   const std::uint8_t count = record.look.key_count;
   if (auto room = known_.keys.reserve(count); !room) return room;
-  hashes_.clear();
   for (const KeyView key : KeyRange(first_key(record.frame, record.look.kind), count)) {
     const KeyHash hash = hash_key(key.bytes, files_.meta.salt);
-    twins_ = twins_ || std::find(hashes_.begin(), hashes_.end(), hash) != hashes_.end();
-    hashes_.push_back(hash);
     const KeyEntry is{hash, record.position, KeyEntry::make_state(key.version, key.released)};
     auto entry = entry_before(key, hash);
     if (!entry) return fail(std::move(entry.error()));

@@ -1,7 +1,5 @@
 #pragma once
 
-#include <vector>
-
 #include "format/keys_file.h"
 #include "keys/key_indexes.h"
 #include "log/record_scan.h"
@@ -22,8 +20,7 @@ class KeyScan {
         from_(stored != nullptr ? stored->covers() : first),
         gaps_(stored != nullptr ? stored->has_gaps() : first > 0),
         known_(known),
-        scan_(files, from_),
-        twins_(stored != nullptr) {}
+        scan_(files, from_) {}
 
   /// Takes in everything before `end`, which must be the end of a unit.
   /// Errors: corrupt (with the place), io, permission, not_found; then the index is of no use.
@@ -45,8 +42,6 @@ class KeyScan {
   KeyIndexes& known_;
   RecordScan scan_;
   std::uint64_t records_ = 0;
-  std::vector<KeyHash> hashes_;  // of one record's keys
-  bool twins_;                   // two keys of one record may have had the same hash
 };
 
 }  // namespace tailrace
