@@ -127,6 +127,14 @@ namespace tailrace {
   X(incomplete_base_heals, "the base after one that was damaged says it knows all")              \
   X(checkpoint_ahead_of_durable, "a checkpoint holds what a power cut may take back")            \
   X(checkpoint_of_another_history, "a checkpoint need not fit the segment behind it")            \
+  X(two_keys_take_one_entry, "two keys of a record take one entry for their own")                \
+  X(release_before_ignored, "of two entries that differ by a release any is taken")              \
+  X(history_trusts_the_hash, "a reader takes a key of the same hash for the one asked for")      \
+  X(tail_not_folded_again, "a second question is answered as of the first one")                  \
+  X(removed_base_ignored, "a key is not there though what was removed is not known")             \
+  X(taken_back_stays_known, "keys of records that a recovery took back stay known")              \
+  X(taken_back_is_delivered, "a history goes on though a recovery took its records back")        \
+  X(chain_record_not_checked, "a record on a key's chain is delivered without its checksum")     \
   X(keys_of_a_refused_batch_stay, "a batch that is refused half-way leaves its keys in the index")
 
 enum class Mistake : std::uint8_t {

@@ -67,10 +67,14 @@ Result<KeyLedger::Frame> KeyLedger::frame_at(Position position) {
   return Frame{behind_[number].mapping.data() + offset, readable - offset};
 }
 
-/// The entry of a key. One with its hash is its own only if the record says so.
-Result<KeyEntry*> KeyLedger::find(std::string_view key, const KeyHash& hash) {
+/// The entry of a key. One with its hash is its own only if the record says so. Two keys of one
+/// record may have entries that are alike: what the first `taken` of uses_ have is left to them.
+Result<KeyEntry*> KeyLedger::find(std::string_view key, const KeyHash& hash, std::size_t taken) {
   std::optional<Error> error;
   KeyEntry* const entry = index_->find(hash, [&](const KeyEntry& found) {
+    for (std::size_t i = 0; i < taken; ++i) {
+      if (uses_[i].entry == &found && !planted(Mistake::two_keys_take_one_entry)) return false;
+    }
     if (planted(Mistake::key_compared_by_hash_only)) return true;
     const auto frame = frame_at(found.position);
     if (!frame) {
@@ -103,7 +107,7 @@ Result<Sequence> KeyLedger::first_retained_sequence() const {
 }
 
 Result<std::optional<KeyEntry>> KeyLedger::state_of(std::string_view key) {
-  auto entry = find(key, hash_key(key, files_.meta.salt));
+  auto entry = find(key, hash_key(key, files_.meta.salt), 0);
   if (!entry) return fail(std::move(entry.error()));
   if (*entry == nullptr) return std::optional<KeyEntry>();
   return std::optional<KeyEntry>(**entry);
@@ -121,7 +125,7 @@ Result<void> KeyLedger::look_up(const RecordInput& record) {
   const std::size_t first_released = use_count_ - record.releases;
   for (std::size_t i = 0; i < use_count_; ++i) {
     Use& use = uses_[i];
-    auto entry = find(use.key, use.hash);
+    auto entry = find(use.key, use.hash, i);
     if (!entry) return fail(std::move(entry.error()));
     use.entry = *entry;
     const bool absent = use.entry == nullptr || use.entry->released();

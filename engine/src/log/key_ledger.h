@@ -88,7 +88,8 @@ class KeyLedger {
   };
 
   [[nodiscard]] Result<void> build(Position end);
-  [[nodiscard]] Result<KeyEntry*> find(std::string_view key, const KeyHash& hash);
+  [[nodiscard]] Result<KeyEntry*> find(std::string_view key, const KeyHash& hash,
+                                       std::size_t taken);
 
   const LogFiles& files_;
   ControlView control_;

@@ -6,6 +6,7 @@
 
 #include "base/planted.h"
 #include "format/frame.h"
+#include "keys/entry_before.h"
 #include "tailrace/record.h"
 
 namespace tailrace {
@@ -72,6 +73,19 @@ Result<void> KeyScan::take_segment(const SegmentFile& segment, Cursor& at, Posit
   return {};
 }
 
+/// Asks the record before, which nothing but two keys of one hash makes necessary.
+bool KeyScan::was_released(const KeyView& key) const {
+  const std::uint64_t number = files_.segment_of(key.previous);
+  const auto segment = SegmentFile::open(files_, number);
+  const std::uint64_t offset = key.previous - files_.base_of(number);
+  if (!segment || offset + kFrameHeaderBytes > segment->mapping.size()) return false;
+  const std::byte* const frame = segment->mapping.data() + offset;
+  const std::byte* const its =
+      find_key(frame + kFrameHeaderBytes, load<std::uint8_t>(frame + frame_offset::kKeyCount),
+               segment->mapping.size() - offset - kFrameHeaderBytes, key.bytes);
+  return its != nullptr && (load<std::uint8_t>(its + key_offset::kFlags) & kKeyReleased) != 0;
+}
+
 /// The entry to be changed is the one that points to where the key stood before.
 Result<void> KeyScan::take_keys(const std::byte* frame, std::uint8_t count, Position position) {
   if (auto room = index_.reserve(count); !room) return room;
@@ -79,8 +93,8 @@ Result<void> KeyScan::take_keys(const std::byte* frame, std::uint8_t count, Posi
     const KeyHash hash = hash_key(key.bytes, files_.meta.salt);
     const KeyEntry is{hash, position, KeyEntry::make_state(key.version, key.released)};
     KeyEntry* const entry =
-        key.previous == 0 ? nullptr : index_.find(hash, [&](const KeyEntry& found) {
-          return found.position == key.previous && found.version() + 1 == key.version;
+        key.previous == 0 ? nullptr : entry_before(index_, hash, key, [&](const KeyView& its) {
+          return was_released(its);
         });
     if (entry != nullptr) {
       *entry = is;

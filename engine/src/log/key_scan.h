@@ -3,6 +3,7 @@
 #include "keys/key_index.h"
 #include "log/log_files.h"
 #include "log/segment_file.h"
+#include "tailrace/record.h"
 
 namespace tailrace {
 
@@ -24,6 +25,7 @@ class KeyScan {
   [[nodiscard]] Result<void> take_segment(const SegmentFile& segment, Cursor& at, Position end);
   [[nodiscard]] Result<void> take_keys(const std::byte* frame, std::uint8_t count,
                                        Position position);
+  [[nodiscard]] bool was_released(const KeyView& key) const;
 
   const LogFiles& files_;
   Position retained_;
