@@ -21,7 +21,7 @@ class Usage(CliTest):
     def test_usage_errors_exit_2_and_print_nothing_on_stdout(self):
         for args in [(), ("frobnicate",), ("--frobnicate",), ("read",), ("read", "a", "b"), ("read", "a", "--frob"),
                      ("create",), ("append",), ("info",), ("verify",), ("doctor",), ("read", "a", "--from"), ("read", "a", "-n", "1", "-n", "2"),
-                     ("append", "a", "--expect-absent", "k"), ("append", "a", "--event-id", "x"), ("",)]:
+                     ("append", "a", "--expect-absent"), ("append", "a", "--event-id", "x"), ("",)]:
             done = self.run_raw(*args)
             self.assertEqual((done.code, done.out), (2, b""), args)
             self.assertTrue(done.err, args)

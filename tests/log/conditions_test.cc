@@ -169,40 +169,6 @@ TEST(Conditions, AnAnswerBecomesDurable) {
   EXPECT_EQ(writer.durable(), writer.committed());  // the record that made the conflict, too
 }
 
-/// After a trim: what the index knows is answered, and what nobody can know is not guessed.
-TEST(Conditions, RemovedRecordsAreNotTakenForNeverWritten) {
-  const TempLog log;
-  {
-    Writer writer = log.writer();
-    append_if(writer, {}, {"old", "kept"});
-    append_if(writer, {}, {"old"});
-    roll(writer, 4);
-    append_if(writer, {}, {"kept"});
-    must(writer.sync());
-    const Sequence last = writer.last_sequence();
-    ASSERT_GT(must(writer.trim(before(4))).segments, 0u);
-    const Decision lost = append_if(writer, {Condition::absent("old")}, {});
-    ASSERT_FALSE(lost.appended());
-    EXPECT_EQ(lost.conflict->version, 2u);
-    EXPECT_EQ(lost.conflict->sequence, 0u);  // it was removed
-    EXPECT_TRUE(holds(writer, Condition::unchanged("old", last)));
-    EXPECT_TRUE(holds(writer, Condition::absent("never")));
-    const auto refused = writer.append_if(Condition::unchanged("old", 1), {as_bytes("y")});
-    ASSERT_FALSE(refused);
-    EXPECT_EQ(refused.error().code(), errc::gone);
-    must(writer.close());
-  }
-  Writer writer = log.writer();
-  EXPECT_TRUE(holds(writer, Condition::version("kept", 2)));
-  for (const char* const key : {"old", "never"}) {
-    const auto refused = writer.append_if(Condition::absent(key), {as_bytes("y")});
-    ASSERT_FALSE(refused);
-    EXPECT_EQ(refused.error().code(), errc::keys_incomplete);
-  }
-  append_if(writer, {}, {"kept"});
-  EXPECT_TRUE(holds(writer, Condition::version("kept", 3)));
-}
-
 // --- against an evaluator that knows nothing but the history ---
 
 struct Event {

@@ -52,8 +52,8 @@ struct Conflict {
   std::string key;            ///< empty for last_sequence
   std::uint64_t version = 0;  ///< of the key: how many records carry it; 0 = none
   bool released = false;      ///< the last of them released it
-  Sequence sequence = 0;      ///< of the last record with the key (0: removed), or of the log
-  Position position = 0;      ///< where that one lies; 0: removed, or none
+  Sequence sequence = 0;      ///< of the last record with the key, or of the log
+  Position position = 0;      ///< where that one lies; 0: it has been removed, or there is none
 };
 
 /// What append_if decided.

@@ -23,29 +23,6 @@ bool holds(const Condition& condition, const Conflict& now) {
   return false;
 }
 
-/// The key's last record has been removed: its sequence is not known any more, only that it is
-/// smaller than all that are left.
-Result<std::optional<Conflict>> judge_removed(const KeyLedger& keys, const Condition& condition,
-                                              Conflict now) {
-  now.sequence = 0;
-  now.position = 0;
-  if (condition.kind == ConditionKind::unchanged) {
-    auto first = keys.first_retained_sequence();
-    if (!first) return fail(std::move(first.error()));
-    if (condition.number + 1 < *first) {
-      return fail(Error(errc::gone, fmt::format("condition unchanged: nobody knows any more what "
-                                                "happened after sequence {}; the first record that "
-                                                "is left is {}",
-                                                condition.number, *first))
-                      .sequence(condition.number)
-                      .next("read the log again from its start"));
-    }
-  }
-  if (holds(condition, now)) return std::optional<Conflict>();
-  now.key = condition.key;
-  return std::optional<Conflict>(std::move(now));
-}
-
 }  // namespace
 
 const char* to_string(ConditionKind kind) noexcept {
@@ -78,23 +55,13 @@ Result<std::optional<Conflict>> judge_condition(KeyLedger& keys, const Condition
   Conflict now;
   now.condition = condition.kind;
   if (asks_for_key(condition)) {
-    auto entry = keys.state_of(condition.key);
-    if (!entry) return fail(std::move(entry.error()));
-    if (!*entry && keys.incomplete()) {
-      return fail(Error(errc::keys_incomplete,
-                        fmt::format("condition {}: the key is in no record that the log still has, "
-                                    "but may be in one that was removed",
-                                    to_string(condition.kind)))
-                      .next("append without the condition, or decide by last_sequence"));
-    }
-    if (*entry) {
-      now.version = (*entry)->version();
-      now.released = (*entry)->released();
-      now.position = (*entry)->position;
-      const auto frame = keys.frame_at(now.position);
-      if (frame) now.sequence = load<Sequence>(frame->at + frame_offset::kSequence);
-      if (!keys.retained(now.position)) return judge_removed(keys, condition, now);
-      if (!frame) return fail(frame.error());
+    auto state = keys.state_of(condition.key);
+    if (!state) return fail(std::move(state.error()));
+    if (*state) {
+      now.version = (*state)->version;
+      now.released = (*state)->released;
+      now.sequence = (*state)->sequence;
+      now.position = (*state)->position;
     }
   } else {
     now.sequence = last_sequence;

@@ -24,17 +24,54 @@ Result<void> KeyLedger::prepare(std::uint64_t keys, Position end) {
   return index_->reserve(keys);
 }
 
+/// What may know of records that need not be gone over. Errors: permission, io.
+Result<std::optional<StoredKeys>> KeyLedger::open_stored(Source source, Position first) const {
+  if (source == Source::checkpoint) return StoredKeys::open_checkpoint(files_, first);
+  if (source == Source::nothing || first == 0) return std::optional<StoredKeys>();
+  auto base = StoredKeys::open_base(files_, first);
+  if (base) return std::optional<StoredKeys>(std::move(*base));
+  if (base.error().code() == errc::keys_incomplete) return std::optional<StoredKeys>();
+  return fail(std::move(base.error()));
+}
+
+Result<KeyIndex> KeyLedger::load_keys(const StoredKeys& stored) {
+  auto index = KeyIndex::make(stored.view.header().keys);
+  if (!index) return index;
+  // In the order of hashes, which is that of the table.
+  auto loaded = stored.view.for_each_key([&index](const StoredKey& key) {
+    index->add({{key.hash_low, key.hash_high},
+                key.position,
+                KeyEntry::make_state(key.version, key.released)});
+  });
+  if (!loaded) return fail(std::move(loaded.error()));
+  return index;
+}
+
 Result<void> KeyLedger::build(Position end) {
-  auto index = KeyIndex::make();
-  if (!index) return fail(index.error());
   const Position first = control_.first_retained();
-  KeyScan scan(files_, first, *index);
-  if (auto done = scan.run(end); !done) {
-    if (control_.first_retained() == first) return done;
-    return build(end);  // a trim took what was being read
+  for (const Source source : {Source::checkpoint, Source::base, Source::nothing}) {
+    auto stored = open_stored(source, first);
+    if (!stored) return fail(std::move(stored.error()));
+    const bool knows = stored->has_value();
+    if (!knows && source != Source::nothing) continue;
+    auto index = knows ? load_keys(**stored) : KeyIndex::make();
+    if (!index && index.error().code() == errc::corrupt) continue;  // the next one may do
+    if (!index) return fail(std::move(index.error()));
+    const bool gaps = knows ? (*stored)->view.has_gaps() : first > 0;
+    KeyScan scan(files_, knows ? (*stored)->view.covers() : first, !gaps, *index);
+    if (auto done = scan.run(end); !done) {
+      if (control_.first_retained() != first) return build(end);  // a trim took what was being read
+      if (source != Source::checkpoint || done.error().code() != errc::corrupt) return done;
+      continue;
+    }
+    incomplete_ = knows ? (*stored)->view.incomplete()
+                        : first > 0 && !planted(Mistake::no_base_is_an_empty_base);
+    index_ = std::move(*index);
+    stored_ = std::move(*stored);
+    records_read_.store(scan.records(), std::memory_order_relaxed);
+    keeper_.keep_checkpoints();
+    return {};
   }
-  incomplete_ = first > 0;
-  index_ = std::move(*index);
   return {};
 }
 
@@ -67,34 +104,76 @@ Result<KeyLedger::Frame> KeyLedger::frame_at(Position position) {
   return Frame{behind_[number].mapping.data() + offset, readable - offset};
 }
 
+/// A keys file that tells of all that has been removed by now.
+Result<const KeysFileView*> KeyLedger::removed_keys() {
+  const Position first = control_.first_retained();
+  if (!stored_ || stored_->view.covers() < first) {
+    auto base = StoredKeys::open_base(files_, first);
+    if (!base) return fail(std::move(base.error()));
+    stored_ = std::move(*base);
+  }
+  return &stored_->view;
+}
+
+/// Whether the entry, which has the key's hash, is the key's.
+Result<bool> KeyLedger::is_of(const KeyEntry& entry, std::string_view key, Found& found) {
+  if (planted(Mistake::key_compared_by_hash_only)) return true;
+  if (retained(entry.position)) {
+    const auto frame = frame_at(entry.position);
+    const std::byte* its = nullptr;
+    if (frame) {
+      its = find_key(frame->at + kFrameHeaderBytes,
+                     load<std::uint8_t>(frame->at + frame_offset::kKeyCount),
+                     frame->room - kFrameHeaderBytes, key);
+      found.sequence = load<Sequence>(frame->at + frame_offset::kSequence);
+    }
+    // A trim may have come in between; what was seen then may have been punched out.
+    if (retained(entry.position)) {
+      if (!frame) return fail(frame.error());
+      if (its == nullptr) return false;
+      const bool released = (load<std::uint8_t>(its + key_offset::kFlags) & kKeyReleased) != 0;
+      return KeyEntry::make_state(load<std::uint64_t>(its + key_offset::kVersion), released) ==
+             entry.state;
+    }
+  }
+  auto removed = removed_keys();
+  if (!removed) return fail(std::move(removed.error()));
+  auto stored = (*removed)->find(key, entry.hash.high, entry.hash.low);
+  if (!stored) return fail(std::move(stored.error()));
+  if (!*stored || (*stored)->position != entry.position) return false;
+  found.sequence = (*stored)->sequence;
+  found.removed = true;
+  return true;
+}
+
 /// The entry of a key. One with its hash is its own only if the record says so. Two keys of one
 /// record may have entries that are alike: what the first `taken` of uses_ have is left to them.
-Result<KeyEntry*> KeyLedger::find(std::string_view key, const KeyHash& hash, std::size_t taken) {
+Result<KeyLedger::Found> KeyLedger::find(std::string_view key, const KeyHash& hash,
+                                         std::size_t taken) {
   std::optional<Error> error;
-  KeyEntry* const entry = index_->find(hash, [&](const KeyEntry& found) {
+  Found found;
+  found.entry = index_->find(hash, [&](const KeyEntry& entry) {
     for (std::size_t i = 0; i < taken; ++i) {
-      if (uses_[i].entry == &found && !planted(Mistake::two_keys_take_one_entry)) return false;
+      if (uses_[i].entry == &entry && !planted(Mistake::two_keys_take_one_entry)) return false;
     }
-    if (planted(Mistake::key_compared_by_hash_only)) return true;
-    const auto frame = frame_at(found.position);
-    if (!frame) {
-      if (retained(found.position)) error = frame.error();
-      return true;  // what is removed cannot be looked at: the hash must do
-    }
-    const std::byte* const its = find_key(frame->at + kFrameHeaderBytes,
-                                          load<std::uint8_t>(frame->at + frame_offset::kKeyCount),
-                                          frame->room - kFrameHeaderBytes, key);
-    if (its == nullptr) {
-      // A removed segment may have been punched out under its mapping: zeros, no keys.
-      return load<std::uint8_t>(frame->at + frame_offset::kKeyCount) == 0 &&
-             !retained(found.position);
-    }
-    const bool released = (load<std::uint8_t>(its + key_offset::kFlags) & kKeyReleased) != 0;
-    return KeyEntry::make_state(load<std::uint64_t>(its + key_offset::kVersion), released) ==
-           found.state;
+    auto same = is_of(entry, key, found);
+    if (!same) error = std::move(same.error());
+    return !same || *same;
   });
   if (error) return fail(std::move(*error));
-  return entry;
+  return found;
+}
+
+Error KeyLedger::unknown_key(std::string_view key) const {
+  return Error(
+             errc::keys_incomplete,
+             fmt::format("the key \"{}\" is in no record that the log still has, but may be in one "
+                         "that was removed: what keys/base knew of those is lost",
+                         key.size() > 64 ? key.substr(0, 64) : key))
+      .path(files_.root.path())
+      .next(fmt::format("put keys/base back from a backup of the log, or give its knowledge up: "
+                        "tailrace repair {} --accept-loss keys",
+                        files_.root.path()));
 }
 
 Result<Sequence> KeyLedger::first_retained_sequence() const {
@@ -106,11 +185,16 @@ Result<Sequence> KeyLedger::first_retained_sequence() const {
                   .next(fmt::format("run: tailrace verify {}", files_.root.path())));
 }
 
-Result<std::optional<KeyEntry>> KeyLedger::state_of(std::string_view key) {
-  auto entry = find(key, hash_key(key, files_.meta.salt), 0);
-  if (!entry) return fail(std::move(entry.error()));
-  if (*entry == nullptr) return std::optional<KeyEntry>();
-  return std::optional<KeyEntry>(**entry);
+Result<std::optional<KeyState>> KeyLedger::state_of(std::string_view key) {
+  auto found = find(key, hash_key(key, files_.meta.salt), 0);
+  if (!found) return fail(std::move(found.error()));
+  if (found->entry == nullptr) {
+    if (incomplete_) return fail(unknown_key(key));
+    return std::optional<KeyState>();
+  }
+  const KeyEntry& entry = *found->entry;
+  return KeyState{entry.version(), entry.released(), found->sequence,
+                  found->removed ? 0 : entry.position};
 }
 
 Result<void> KeyLedger::look_up(const RecordInput& record) {
@@ -125,9 +209,10 @@ Result<void> KeyLedger::look_up(const RecordInput& record) {
   const std::size_t first_released = use_count_ - record.releases;
   for (std::size_t i = 0; i < use_count_; ++i) {
     Use& use = uses_[i];
-    auto entry = find(use.key, use.hash, i);
-    if (!entry) return fail(std::move(entry.error()));
-    use.entry = *entry;
+    auto found = find(use.key, use.hash, i);
+    if (!found) return fail(std::move(found.error()));
+    use.entry = found->entry;
+    if (use.entry == nullptr && incomplete_) return fail(unknown_key(use.key));
     const bool absent = use.entry == nullptr || use.entry->released();
     use.place.previous = use.entry == nullptr ? 0 : use.entry->position;
     use.place.version = use.entry == nullptr ? 1 : use.entry->version() + 1;

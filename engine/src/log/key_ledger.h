@@ -7,27 +7,33 @@
 #include "format/control.h"
 #include "format/key_block.h"
 #include "keys/key_index.h"
+#include "log/keys_keeper.h"
 #include "log/log_files.h"
 #include "log/segment_file.h"
+#include "log/stored_keys.h"
+#include "tailrace/key_state.h"
 #include "tailrace/record.h"
 
 namespace tailrace {
 
 /// What the writer knows of keys: the index, and the records behind it. It gives each key of a new
 /// record its history: the record before, the version. Nothing is known until the first record
-/// with keys comes; then the index is built from the segments, once.
+/// with keys comes; then the index is built, once: from keys/checkpoint or keys/base, if they are
+/// there, and the segments behind.
 ///
 /// For each record: look_up, put, and once its place is certain, note. What was noted since keep
 /// can be undone, as long as it has not been published.
 ///
 /// Invariants:
 ///  1. Behind each index entry stands a record whose key block has a key of that hash with that
-///     version and release; it is the last one with that key.
+///     version and release, or, if that has been removed, such an entry of keys/base; it is the
+///     last one with that key.
 ///  2. `uses_` belong to one record; entries in them are right until note or the next look_up.
 /// Threads: the appender's.
 class KeyLedger {
  public:
-  KeyLedger(const LogFiles& files, ControlView control) : files_(files), control_(control) {}
+  KeyLedger(const LogFiles& files, ControlView control, KeysKeeper& keeper)
+      : files_(files), control_(control), keeper_(keeper) {}
 
   /// The segment that is being written, mapped: records in it are looked at there.
   void stand_in(Position base, const std::byte* segment) noexcept {
@@ -40,7 +46,7 @@ class KeyLedger {
   [[nodiscard]] Result<void> prepare(std::uint64_t keys, Position end);
 
   /// Finds how the keys of a record stand. Errors: io, permission, corrupt (an older segment cannot
-  /// be looked at).
+  /// be looked at), keys_incomplete (a key is not known, and what was removed may have carried it).
   [[nodiscard]] Result<void> look_up(const RecordInput& record);
   /// Writes the key block of the record that was looked up. Returns its size in bytes.
   std::uint64_t put(std::byte* at) const noexcept;
@@ -54,7 +60,7 @@ class KeyLedger {
 
   /// How a key stands now, or nothing if no record carries it. prepare() must have been called.
   /// Errors: as look_up.
-  [[nodiscard]] Result<std::optional<KeyEntry>> state_of(std::string_view key);
+  [[nodiscard]] Result<std::optional<KeyState>> state_of(std::string_view key);
   /// The frame at a position before the end, and the bytes from there to the end of what can be
   /// looked at. Valid until the next call for another segment. Errors: as look_up.
   struct Frame {
@@ -70,9 +76,13 @@ class KeyLedger {
   }
   /// Errors: io, permission, corrupt.
   [[nodiscard]] Result<Sequence> first_retained_sequence() const;
-  /// The index was built when a part of the log had been removed: a key that is not in it may have
-  /// been written there.
+  /// When the index was built a part of the log had been removed, and what that said of keys was
+  /// lost: a key that is not in it may have been written there.
   [[nodiscard]] bool incomplete() const noexcept { return incomplete_; }
+  /// Records gone over to build the index. Threads: any.
+  [[nodiscard]] std::uint64_t records_read() const noexcept {
+    return records_read_.load(std::memory_order_relaxed);
+  }
   [[nodiscard]] const KeyIndex* index() const noexcept { return index_ ? &*index_ : nullptr; }
 
  private:
@@ -87,13 +97,28 @@ class KeyLedger {
     KeyEntry is;
   };
 
+  enum class Source : std::uint8_t { checkpoint, base, nothing };
+  /// Where one key of an entry that is looked for stands.
+  struct Found {
+    KeyEntry* entry = nullptr;  // none: the key is not known
+    Sequence sequence = 0;
+    bool removed = false;
+  };
+
   [[nodiscard]] Result<void> build(Position end);
-  [[nodiscard]] Result<KeyEntry*> find(std::string_view key, const KeyHash& hash,
-                                       std::size_t taken);
+  [[nodiscard]] Result<std::optional<StoredKeys>> open_stored(Source source, Position first) const;
+  [[nodiscard]] static Result<KeyIndex> load_keys(const StoredKeys& stored);
+  [[nodiscard]] Result<Found> find(std::string_view key, const KeyHash& hash, std::size_t taken);
+  [[nodiscard]] Result<bool> is_of(const KeyEntry& entry, std::string_view key, Found& found);
+  [[nodiscard]] Result<const KeysFileView*> removed_keys();
+  [[nodiscard]] Error unknown_key(std::string_view key) const;
 
   const LogFiles& files_;
   ControlView control_;
+  KeysKeeper& keeper_;
   std::optional<KeyIndex> index_;
+  std::optional<StoredKeys> stored_;  // tells of removed records
+  std::atomic<std::uint64_t> records_read_{0};
   bool incomplete_ = false;
   Position current_base_ = 0;
   const std::byte* current_ = nullptr;
