@@ -258,10 +258,9 @@ TEST_F(KeysFiles, AfterATrimTheBaseTells) {
   Keys before_it = open_keys(log_);
   check(before_it, naive_, 0);
   Writer writer = log_.writer();
-  write_keys_file(log_, file_name::kKeysBase, 2 * kSmallSegment, naive_);
   const TrimPlan plan = must(writer.trim(before(naive_.last() - 300)));
   ASSERT_EQ(plan.new_first_position, 2 * kSmallSegment);
-  for (Keys* const keys : {&before_it}) check(*keys, naive_, 2 * kSmallSegment);
+  check(before_it, naive_, 2 * kSmallSegment);
   Keys keys = open_keys(log_);
   EXPECT_EQ(keys.covers(), 2 * kSmallSegment);
   check(keys, naive_, 2 * kSmallSegment);
@@ -272,7 +271,6 @@ TEST_F(KeysFiles, AfterATrimTheBaseTells) {
 TEST_F(KeysFiles, WithoutABaseNobodyCanTell) {
   {
     Writer writer = log_.writer();
-    write_keys_file(log_, file_name::kKeysBase, 2 * kSmallSegment, naive_);
     must(writer.trim(before(naive_.last() - 300)));
     must(writer.close());
   }
@@ -386,10 +384,7 @@ TEST_F(KeysFind, RandomKeysStandAsTheHistorySays) {
         if (last.segments > 0) {
           const Position to = last.new_first_position;
           if (random() % 2 == 0) write_keys_file(log, file_name::kKeysCheckpoint, to, naive);
-          if (random() % 2 == 0) {
-            write_keys_file(log, file_name::kKeysBase, to, naive);
-            retained = must(writer->trim(keep(0))).new_first_position;
-          }
+          if (random() % 2 == 0) retained = must(writer->trim(keep(0))).new_first_position;
         }
       }
       if (!old || random() % 10 == 0) old.emplace(open_keys(log));
