@@ -25,8 +25,11 @@ void Acks::batch(std::uint64_t line, const AppendedBatch& place) {
   answer({line, Kind::batch, place, {}, {}});
 }
 
-void Acks::error(std::uint64_t line, std::string_view code, std::string_view message) {
-  answer({line, Kind::error, {}, std::string(code), std::string(message)});
+void Acks::error(std::uint64_t line, std::string_view code, std::string_view message,
+                 Sequence sequence) {
+  AppendedBatch place;
+  place.last_sequence = sequence;
+  answer({line, Kind::error, place, std::string(code), std::string(message)});
 }
 
 void Acks::conflict(std::uint64_t line, const Conflict& conflict) {
@@ -71,7 +74,7 @@ void Acks::write(const Conflict& conflict) {
   }
   out_.put(R"(,"sequence":)");
   out_.put_number(conflict.sequence);
-  if (!conflict.key.empty()) {
+  if (conflict.condition != ConditionKind::last_sequence) {
     out_.put(R"(,"position":")");
     out_.put_number(conflict.position);
     out_.put('"');
@@ -99,6 +102,10 @@ void Acks::write(const Answer& answer) {
     case Kind::error:
       out_.put(R"(,"error":)");
       write_string(out_, answer.code);
+      if (answer.place.last_sequence != kUnknown) {
+        out_.put(R"(,"sequence":)");
+        out_.put_number(answer.place.last_sequence);
+      }
       out_.put(R"(,"message":)");
       write_message(out_, answer.message);
       break;

@@ -25,7 +25,9 @@ class Acks {
   void record(std::uint64_t line, const Appended& place);
   void batch(std::uint64_t line, const AppendedBatch& place);
   void conflict(std::uint64_t line, const Conflict& conflict);
-  void error(std::uint64_t line, std::string_view code, std::string_view message);
+  /// sequence: what the error speaks of; kUnknown = none.
+  void error(std::uint64_t line, std::string_view code, std::string_view message,
+             Sequence sequence = kUnknown);
 
   /// Everything appended so far is durable.
   void durable();

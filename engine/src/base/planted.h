@@ -127,8 +127,16 @@ namespace tailrace {
   X(incomplete_base_heals, "the base after one that was damaged says it knows all")              \
   X(checkpoint_ahead_of_durable, "a checkpoint holds what a power cut may take back")            \
   X(checkpoint_of_another_history, "a checkpoint need not fit the segment behind it")            \
-  X(two_keys_take_one_entry, "two keys of a record take one entry for their own")                \
-  X(release_before_ignored, "of two entries that differ by a release any is taken")              \
+  X(no_match_ignores_types, "a query is matched by records of any type")                         \
+  X(no_match_by_the_first_key, "of an item's keys only the first has to be there")               \
+  X(walk_ends_where_keys_part, "a walk ends at the first record that not all keys have")         \
+  X(after_is_inclusive, "the record that a query asks behind may match")                         \
+  X(types_not_caught_up, "records of the last few KiB have no type")                             \
+  X(types_forgotten_at_a_roll, "the table of types misses the end of each segment")              \
+  X(budget_of_each_item, "each item of a query may take as long as a request")                   \
+  X(twins_are_mixed_up, "of two keys of one hash the index may take the other one's release")    \
+  X(twins_share_an_entry, "two keys of one hash that stood alike are noted in one entry")        \
+  X(removed_is_no_match, "no match among what is left is no match")                              \
   X(history_trusts_the_hash, "a reader takes a key of the same hash for the one asked for")      \
   X(tail_not_folded_again, "a second question is answered as of the first one")                  \
   X(removed_base_ignored, "a key is not there though what was removed is not known")             \

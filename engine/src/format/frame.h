@@ -43,6 +43,11 @@ enum class FrameKind : std::uint8_t {
 };
 inline constexpr std::uint8_t kBatchGoesOn = 0x10;
 
+/// Whether a kind byte is a record's, whatever its flags.
+[[nodiscard]] constexpr bool is_record(std::uint8_t kind) noexcept {
+  return (kind & 0x0f) == static_cast<std::uint8_t>(FrameKind::record);
+}
+
 inline constexpr std::uint32_t kPaddingSize = kFrameHeaderBytes;
 inline constexpr std::uint32_t kEpochFrameSize = kFrameHeaderBytes + 8;
 

@@ -19,8 +19,23 @@ bool holds(const Condition& condition, const Conflict& now) {
       return now.sequence <= condition.number ||
              (planted(Mistake::a_release_changes_nothing) && now.released);
     case ConditionKind::last_sequence: return now.sequence == condition.number;
+    case ConditionKind::no_match: return now.sequence == 0;
   }
   return false;
+}
+
+Result<void> check_query(const Query* query) {
+  if (query == nullptr) {
+    return fail(Error(errc::invalid_argument, "condition no_match without a query"));
+  }
+  std::vector<std::string_view> keys;
+  for (const QueryItem& item : *query) {
+    keys.assign(item.keys.begin(), item.keys.end());
+    if (auto right = measure_keys(keys); !right) {
+      return fail(Error(errc::invalid_argument, "condition no_match: " + right.error().what()));
+    }
+  }
+  return {};
 }
 
 }  // namespace
@@ -32,12 +47,15 @@ const char* to_string(ConditionKind kind) noexcept {
     case ConditionKind::version: return "version";
     case ConditionKind::unchanged: return "unchanged";
     case ConditionKind::last_sequence: return "last_sequence";
+    case ConditionKind::no_match: return "no_match";
   }
   return "?";
 }
 
 Result<void> check_condition(const Condition& condition, Sequence last_sequence) {
-  if (asks_for_key(condition)) {
+  if (condition.kind == ConditionKind::no_match) {
+    if (auto right = check_query(condition.query); !right) return right;
+  } else if (condition.kind != ConditionKind::last_sequence) {
     if (auto right = measure_keys({&condition.key, 1}); !right) return fail(right.error());
     if (condition.kind != ConditionKind::unchanged) return {};
   }
@@ -50,13 +68,20 @@ Result<void> check_condition(const Condition& condition, Sequence last_sequence)
                         "power cut has taken records back"));
 }
 
-Result<std::optional<Conflict>> judge_condition(KeyLedger& keys, const Condition& condition,
+Result<std::optional<Conflict>> judge_condition(KeyLedger& keys, QueryWalk& walk,
+                                                const Condition& condition,
                                                 Sequence last_sequence) {
   Conflict now;
   now.condition = condition.kind;
-  if (asks_for_key(condition)) {
+  if (condition.kind == ConditionKind::no_match) {
+    auto match = walk.newest(*condition.query, condition.number);
+    if (!match) return fail(std::move(match.error()));
+    now.sequence = match->sequence;
+    now.position = match->position;
+  } else if (condition.kind != ConditionKind::last_sequence) {
     auto state = keys.state_of(condition.key);
     if (!state) return fail(std::move(state.error()));
+    if (!*state && keys.incomplete()) return fail(keys.unknown_key(condition.key));
     if (*state) {
       now.version = (*state)->version;
       now.released = (*state)->released;

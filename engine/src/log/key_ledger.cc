@@ -34,17 +34,34 @@ Result<std::optional<StoredKeys>> KeyLedger::open_stored(Source source, Position
   return fail(std::move(base.error()));
 }
 
-Result<KeyIndex> KeyLedger::load_keys(const StoredKeys& stored) {
-  auto index = KeyIndex::make(stored.view.header().keys);
-  if (!index) return index;
+/// What is in memory of keys and types.
+struct KeyLedger::Known {
+  KeyIndex index;
+  TypeTable types;
+};
+
+/// What a keys file says, or nothing yet. Errors: corrupt (a damaged block), io (no memory).
+Result<KeyLedger::Known> KeyLedger::load_known(const KeysFileView* stored) const {
+  auto index = KeyIndex::make(stored != nullptr ? stored->header().keys : 0);
+  if (!index) return fail(std::move(index.error()));
+  auto types = TypeTable::make(files_.meta.salt);
+  if (!types) return fail(std::move(types.error()));
+  Known known{std::move(*index), std::move(*types)};
+  if (stored == nullptr) return known;
   // In the order of hashes, which is that of the table.
-  auto loaded = stored.view.for_each_key([&index](const StoredKey& key) {
-    index->add({{key.hash_low, key.hash_high},
-                key.position,
-                KeyEntry::make_state(key.version, key.released)});
+  Result<void> done = stored->for_each_key([&known](const StoredKey& key) {
+    known.index.add({{key.hash_low, key.hash_high},
+                     key.position,
+                     KeyEntry::make_state(key.version, key.released)});
   });
-  if (!loaded) return fail(std::move(loaded.error()));
-  return index;
+  if (!done) return fail(std::move(done.error()));
+  Result<void> added;
+  done = stored->for_each_type([&](const TypeEntry& type) {
+    if (added) added = known.types.add(type.type, type.sequence, type.position);
+  });
+  if (!done) return fail(std::move(done.error()));
+  if (!added) return fail(std::move(added.error()));
+  return known;
 }
 
 Result<void> KeyLedger::build(Position end) {
@@ -52,21 +69,22 @@ Result<void> KeyLedger::build(Position end) {
   for (const Source source : {Source::checkpoint, Source::base, Source::nothing}) {
     auto stored = open_stored(source, first);
     if (!stored) return fail(std::move(stored.error()));
-    const bool knows = stored->has_value();
-    if (!knows && source != Source::nothing) continue;
-    auto index = knows ? load_keys(**stored) : KeyIndex::make();
-    if (!index && index.error().code() == errc::corrupt) continue;  // the next one may do
-    if (!index) return fail(std::move(index.error()));
-    const bool gaps = knows ? (*stored)->view.has_gaps() : first > 0;
-    KeyScan scan(files_, knows ? (*stored)->view.covers() : first, !gaps, *index);
+    const KeysFileView* const view = *stored ? &(*stored)->view : nullptr;
+    if (view == nullptr && source != Source::nothing) continue;
+    auto known = load_known(view);
+    if (!known && known.error().code() == errc::corrupt) continue;  // the next one may do
+    if (!known) return fail(std::move(known.error()));
+    KeyScan scan(files_, first, view, known->index, known->types);
     if (auto done = scan.run(end); !done) {
       if (control_.first_retained() != first) return build(end);  // a trim took what was being read
       if (source != Source::checkpoint || done.error().code() != errc::corrupt) return done;
       continue;
     }
-    incomplete_ = knows ? (*stored)->view.incomplete()
-                        : first > 0 && !planted(Mistake::no_base_is_an_empty_base);
-    index_ = std::move(*index);
+    incomplete_ = view != nullptr ? view->incomplete()
+                                  : first > 0 && !planted(Mistake::no_base_is_an_empty_base);
+    index_ = std::move(known->index);
+    types_ = std::move(known->types);
+    types_to_ = end;
     stored_ = std::move(*stored);
     records_read_.store(scan.records(), std::memory_order_relaxed);
     keeper_.keep_checkpoints();
@@ -140,21 +158,26 @@ Result<bool> KeyLedger::is_of(const KeyEntry& entry, std::string_view key, Found
   if (!removed) return fail(std::move(removed.error()));
   auto stored = (*removed)->find(key, entry.hash.high, entry.hash.low);
   if (!stored) return fail(std::move(stored.error()));
-  if (!*stored || (*stored)->position != entry.position) return false;
+  if (!*stored || (*stored)->position != entry.position ||
+      KeyEntry::make_state((*stored)->version, (*stored)->released) != entry.state) {
+    return false;
+  }
   found.sequence = (*stored)->sequence;
   found.removed = true;
   return true;
 }
 
-/// The entry of a key. One with its hash is its own only if the record says so. Two keys of one
-/// record may have entries that are alike: what the first `taken` of uses_ have is left to them.
+/// The entry of a key. One with its hash is its own only if the record says so. Of two keys that
+/// stood alike in one record the entries are alike, too: `others` have theirs already.
 Result<KeyLedger::Found> KeyLedger::find(std::string_view key, const KeyHash& hash,
-                                         std::size_t taken) {
+                                         std::span<const Use> others) {
   std::optional<Error> error;
   Found found;
   found.entry = index_->find(hash, [&](const KeyEntry& entry) {
-    for (std::size_t i = 0; i < taken; ++i) {
-      if (uses_[i].entry == &entry && !planted(Mistake::two_keys_take_one_entry)) return false;
+    const auto has_it = [&](const Use& other) { return other.entry == &entry; };
+    if (std::any_of(others.begin(), others.end(), has_it) &&
+        !planted(Mistake::twins_share_an_entry)) {
+      return false;
     }
     auto same = is_of(entry, key, found);
     if (!same) error = std::move(same.error());
@@ -185,13 +208,52 @@ Result<Sequence> KeyLedger::first_retained_sequence() const {
                   .next(fmt::format("run: tailrace verify {}", files_.root.path())));
 }
 
-Result<std::optional<KeyState>> KeyLedger::state_of(std::string_view key) {
-  auto found = find(key, hash_key(key, files_.meta.salt), 0);
-  if (!found) return fail(std::move(found.error()));
-  if (found->entry == nullptr) {
-    if (incomplete_) return fail(unknown_key(key));
-    return std::optional<KeyState>();
+Result<std::optional<KeyLedger::Link>> KeyLedger::link_at(Position position, std::string_view key) {
+  const auto frame = frame_at(position);
+  const std::byte* its = nullptr;
+  if (frame) {
+    its = find_key(frame->at + kFrameHeaderBytes,
+                   load<std::uint8_t>(frame->at + frame_offset::kKeyCount),
+                   frame->room - kFrameHeaderBytes, key);
   }
+  std::optional<Link> link;
+  if (its != nullptr) {
+    link = Link{load<Sequence>(frame->at + frame_offset::kSequence),
+                load<std::uint32_t>(frame->at + frame_offset::kType),
+                load<Position>(its + key_offset::kPrevious),
+                load<std::uint64_t>(its + key_offset::kVersion)};
+  }
+  if (!retained(position)) return std::optional<Link>();
+  if (!frame) return fail(frame.error());
+  if (link) return link;
+  return fail(broken_history(position));
+}
+
+Error KeyLedger::broken_history(Position position) const {
+  const std::uint64_t number = files_.segment_of(position);
+  return Error(errc::corrupt, "the record does not continue a key's history that leads to it")
+      .path(files_.root.path_of(files_.segment_path(number)))
+      .offset(position - files_.base_of(number))
+      .next(fmt::format("run: tailrace verify {}", files_.root.path()));
+}
+
+Result<void> KeyLedger::take_types(Position end) {
+  while (types_to_ < end) {
+    const std::byte* const frame = current_ + (types_to_ - current_base_);
+    if (is_record(load<std::uint8_t>(frame + frame_offset::kKind))) {
+      auto taken = types_->add(load<std::uint32_t>(frame + frame_offset::kType),
+                               load<Sequence>(frame + frame_offset::kSequence), types_to_);
+      if (!taken) return taken;
+    }
+    types_to_ += frame_span(frame_size(frame));
+  }
+  return {};
+}
+
+Result<std::optional<KeyState>> KeyLedger::state_of(std::string_view key) {
+  auto found = find(key, hash_key(key, files_.meta.salt));
+  if (!found) return fail(std::move(found.error()));
+  if (found->entry == nullptr) return std::optional<KeyState>();
   const KeyEntry& entry = *found->entry;
   return KeyState{entry.version(), entry.released(), found->sequence,
                   found->removed ? 0 : entry.position};
@@ -209,7 +271,7 @@ Result<void> KeyLedger::look_up(const RecordInput& record) {
   const std::size_t first_released = use_count_ - record.releases;
   for (std::size_t i = 0; i < use_count_; ++i) {
     Use& use = uses_[i];
-    auto found = find(use.key, use.hash, i);
+    auto found = find(use.key, use.hash, std::span(uses_).first(i));
     if (!found) return fail(std::move(found.error()));
     use.entry = found->entry;
     if (use.entry == nullptr && incomplete_) return fail(unknown_key(use.key));

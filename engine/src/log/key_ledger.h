@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <optional>
 #include <vector>
@@ -7,6 +8,7 @@
 #include "format/control.h"
 #include "format/key_block.h"
 #include "keys/key_index.h"
+#include "keys/type_table.h"
 #include "log/keys_keeper.h"
 #include "log/log_files.h"
 #include "log/segment_file.h"
@@ -29,6 +31,8 @@ namespace tailrace {
 ///     version and release, or, if that has been removed, such an entry of keys/base; it is the
 ///     last one with that key.
 ///  2. `uses_` belong to one record; entries in them are right until note or the next look_up.
+///  3. With the index there is the table of types. It tells of all records before `types_to_`,
+///     which lies in the segment that is being written.
 /// Threads: the appender's.
 class KeyLedger {
  public:
@@ -39,6 +43,7 @@ class KeyLedger {
   void stand_in(Position base, const std::byte* segment) noexcept {
     current_base_ = base;
     current_ = segment;
+    types_to_ = std::max(types_to_, base + kSegmentHeaderBytes);
   }
 
   /// Room for the keys of one append; the first time the index is built from everything before
@@ -59,7 +64,7 @@ class KeyLedger {
   void undo() noexcept;
 
   /// How a key stands now, or nothing if no record carries it. prepare() must have been called.
-  /// Errors: as look_up.
+  /// If incomplete(), nothing does not mean that no removed record did. Errors: as look_up.
   [[nodiscard]] Result<std::optional<KeyState>> state_of(std::string_view key);
   /// The frame at a position before the end, and the bytes from there to the end of what can be
   /// looked at. Valid until the next call for another segment. Errors: as look_up.
@@ -68,6 +73,26 @@ class KeyLedger {
     std::uint64_t room = 0;
   };
   [[nodiscard]] Result<Frame> frame_at(Position position);
+
+  /// How a record stands in the history of one of its keys.
+  struct Link {
+    Sequence sequence = 0;
+    std::uint32_t type = 0;
+    Position previous = 0;  // of the record before it with the key; 0 = none
+    std::uint64_t version = 0;
+  };
+  /// The record at a position that carries the key, or nothing if it has been removed.
+  /// Errors: as look_up.
+  [[nodiscard]] Result<std::optional<Link>> link_at(Position position, std::string_view key);
+
+  /// For a record that its key's history does not fit.
+  [[nodiscard]] Error broken_history(Position position) const;
+
+  /// Brings the table of types up to `end`: what has been published since the last time. To be
+  /// called before the segment is left. Errors: io (no memory); to be called again.
+  [[nodiscard]] Result<void> take_types(Position end);
+  /// prepare() must have been called.
+  [[nodiscard]] TypeTable& types() noexcept { return *types_; }
 
   /// Whether the record at a position has not been removed. (A trim may come at any moment: to be
   /// asked after the record was looked at.)
@@ -83,6 +108,8 @@ class KeyLedger {
   [[nodiscard]] std::uint64_t records_read() const noexcept {
     return records_read_.load(std::memory_order_relaxed);
   }
+  /// For a key that is not known while incomplete().
+  [[nodiscard]] Error unknown_key(std::string_view key) const;
   [[nodiscard]] const KeyIndex* index() const noexcept { return index_ ? &*index_ : nullptr; }
 
  private:
@@ -107,11 +134,12 @@ class KeyLedger {
 
   [[nodiscard]] Result<void> build(Position end);
   [[nodiscard]] Result<std::optional<StoredKeys>> open_stored(Source source, Position first) const;
-  [[nodiscard]] static Result<KeyIndex> load_keys(const StoredKeys& stored);
-  [[nodiscard]] Result<Found> find(std::string_view key, const KeyHash& hash, std::size_t taken);
+  struct Known;
+  [[nodiscard]] Result<Known> load_known(const KeysFileView* stored) const;
+  [[nodiscard]] Result<Found> find(std::string_view key, const KeyHash& hash,
+                                   std::span<const Use> others = {});
   [[nodiscard]] Result<bool> is_of(const KeyEntry& entry, std::string_view key, Found& found);
   [[nodiscard]] Result<const KeysFileView*> removed_keys();
-  [[nodiscard]] Error unknown_key(std::string_view key) const;
 
   const LogFiles& files_;
   ControlView control_;
@@ -119,6 +147,8 @@ class KeyLedger {
   std::optional<KeyIndex> index_;
   std::optional<StoredKeys> stored_;  // tells of removed records
   std::atomic<std::uint64_t> records_read_{0};
+  std::optional<TypeTable> types_;
+  Position types_to_ = 0;
   bool incomplete_ = false;
   Position current_base_ = 0;
   const std::byte* current_ = nullptr;

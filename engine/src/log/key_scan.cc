@@ -2,11 +2,19 @@
 
 #include <fmt/format.h>
 
-#include "format/key_block.h"
-#include "keys/entry_before.h"
-#include "tailrace/record.h"
+#include <algorithm>
+
+#include "base/planted.h"
 
 namespace tailrace {
+
+Error KeyScan::broken(Position position) const {
+  const std::uint64_t number = files_.segment_of(position);
+  return Error(errc::corrupt, "records cannot be read: a key's history is broken")
+      .path(files_.root.path_of(files_.segment_path(number)))
+      .offset(position - files_.base_of(number))
+      .next(fmt::format("run: tailrace verify {}", files_.root.path()));
+}
 
 Result<void> KeyScan::run(Position end) {
   while (true) {
@@ -14,46 +22,71 @@ Result<void> KeyScan::run(Position end) {
     if (!record) return fail(std::move(record.error()));
     if (*record == nullptr) return {};
     ++records_;
-    if ((*record)->look.key_count == 0) continue;
-    if (auto done = take_keys(**record); !done) return done;
+    const RecordScan::Record& found = **record;
+    if (auto done = types_.add(found.look.type, found.sequence, found.position); !done) return done;
+    if (found.look.key_count == 0) continue;
+    if (auto done = take_keys(found); !done) return done;
   }
 }
 
-/// Asks the record before, which nothing but two keys of one hash makes necessary.
-bool KeyScan::was_released(const KeyView& key) const {
-  const std::uint64_t number = files_.segment_of(key.previous);
-  const auto segment = SegmentFile::open(files_, number);
-  const std::uint64_t offset = key.previous - files_.base_of(number);
-  if (!segment || offset + kFrameHeaderBytes > segment->mapping.size()) return false;
-  const std::byte* const frame = segment->mapping.data() + offset;
-  const std::byte* const its =
-      find_key(frame + kFrameHeaderBytes, load<std::uint8_t>(frame + frame_offset::kKeyCount),
-               segment->mapping.size() - offset - kFrameHeaderBytes, key.bytes);
-  return its != nullptr && (load<std::uint8_t>(its + key_offset::kFlags) & kKeyReleased) != 0;
+/// The entry that points to where the key stood before. Two keys of one hash may have stood there,
+/// with one version: then it matters only which of them was released there.
+Result<KeyEntry*> KeyScan::entry_before(const KeyView& key, const KeyHash& hash) {
+  if (key.previous == 0) return nullptr;
+  const auto fits = [&](const KeyEntry& found) {
+    return found.position == key.previous && found.version() + 1 == key.version;
+  };
+  KeyEntry* const first = index_.find(hash, fits);
+  if (!twins_ || first == nullptr || planted(Mistake::twins_are_mixed_up)) return first;
+  KeyEntry* const other = index_.find(hash, [&](const KeyEntry& found) {
+    return fits(found) && found.released() != first->released();
+  });
+  if (other == nullptr) return first;
+  auto released = was_released(key, hash);
+  if (!released) return fail(std::move(released.error()));
+  return first->released() == *released ? first : other;
 }
 
-/// The entry to be changed is the one that points to where the key stood before.
+/// What the record before says of a key.
+Result<bool> KeyScan::was_released(const KeyView& key, const KeyHash& hash) const {
+  if (key.previous < from_) {
+    if (stored_ == nullptr) return fail(broken(key.previous));
+    auto stored = stored_->find(key.bytes, hash.high, hash.low);
+    if (!stored) return fail(std::move(stored.error()));
+    if (!*stored) return fail(broken(key.previous));
+    return (*stored)->released;
+  }
+  const std::uint64_t number = files_.segment_of(key.previous);
+  const std::uint64_t offset = key.previous - files_.base_of(number);
+  auto segment = SegmentFile::open(files_, number);
+  if (!segment) return fail(std::move(segment.error()));
+  const std::byte* its = nullptr;
+  if (offset + kFrameHeaderBytes <= segment->mapping.size()) {
+    const std::byte* const frame = segment->mapping.data() + offset;
+    its = find_key(frame + kFrameHeaderBytes, load<std::uint8_t>(frame + frame_offset::kKeyCount),
+                   segment->mapping.size() - offset - kFrameHeaderBytes, key.bytes);
+  }
+  if (its == nullptr) return fail(broken(key.previous));
+  return (load<std::uint8_t>(its + key_offset::kFlags) & kKeyReleased) != 0;
+}
+
 Result<void> KeyScan::take_keys(const RecordScan::Record& record) {
   const std::uint8_t count = record.look.key_count;
   if (auto room = index_.reserve(count); !room) return room;
+  hashes_.clear();
   for (const KeyView key : KeyRange(record.frame + kFrameHeaderBytes, count)) {
     const KeyHash hash = hash_key(key.bytes, files_.meta.salt);
+    twins_ = twins_ || std::find(hashes_.begin(), hashes_.end(), hash) != hashes_.end();
+    hashes_.push_back(hash);
     const KeyEntry is{hash, record.position, KeyEntry::make_state(key.version, key.released)};
-    KeyEntry* const entry =
-        key.previous == 0 ? nullptr : entry_before(index_, hash, key, [&](const KeyView& its) {
-          return was_released(its);
-        });
-    if (entry != nullptr) {
-      *entry = is;
-    } else if (key.previous == 0 || (key.previous < from_ && !complete_)) {
+    auto entry = entry_before(key, hash);
+    if (!entry) return fail(std::move(entry.error()));
+    if (*entry != nullptr) {
+      **entry = is;
+    } else if (key.previous == 0 || (key.previous < from_ && gaps_)) {
       index_.add(is);
     } else {
-      const std::uint64_t number = files_.segment_of(record.position);
-      return fail(Error(errc::corrupt, "records cannot be read: a key's history is broken")
-                      .path(files_.root.path_of(files_.segment_path(number)))
-                      .offset(record.position - files_.base_of(number))
-                      .sequence(record.sequence)
-                      .next(fmt::format("run: tailrace verify {}", files_.root.path())));
+      return fail(broken(record.position).sequence(record.sequence));
     }
   }
   return {};

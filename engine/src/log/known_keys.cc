@@ -9,7 +9,6 @@
 #include <unordered_set>
 
 #include "base/planted.h"
-#include "keys/entry_before.h"
 
 namespace tailrace {
 namespace {
@@ -249,8 +248,7 @@ Result<void> KnownKeys::take(const RecordView& record) {
       index_->add(is);
       continue;
     }
-    KeyEntry* const entry =
-        entry_before(*index_, hash, key, [&](const KeyView& its) { return was_released(its); });
+    KeyEntry* const entry = entry_before(key, hash);
     if (entry == nullptr) {
       return fail(
           records_.damaged(record.position, "a key's history is broken").sequence(record.sequence));
@@ -260,13 +258,26 @@ Result<void> KnownKeys::take(const RecordView& record) {
   return {};
 }
 
-bool KnownKeys::was_released(const KeyView& key) {
+/// The entry that points to where the key stood before. A record that does not release its key says
+/// whether the one before it did. For one that does, two keys of one hash may have stood there,
+/// alike but for that: then the record before is asked.
+KeyEntry* KnownKeys::entry_before(const KeyView& key, const KeyHash& hash) {
+  const auto entry = [&](bool released) {
+    return index_->find(hash, [&](const KeyEntry& found) {
+      return found.position == key.previous &&
+             found.state == KeyEntry::make_state(key.version - 1, released);
+    });
+  };
+  if (!key.released) return entry(key.created);
+  KeyEntry* const there = entry(false);
+  KeyEntry* const released = entry(true);
+  if (there == nullptr || released == nullptr) return there != nullptr ? there : released;
   const auto before = records_.find(key.previous, RecordFinder::Check::structure);
-  if (!before) return false;
+  if (!before) return nullptr;
   for (const KeyView its : before->view.keys) {
-    if (its.bytes == key.bytes) return its.released;
+    if (its.bytes == key.bytes) return its.released ? released : there;
   }
-  return false;
+  return nullptr;
 }
 
 Result<std::optional<KeyState>> KnownKeys::find(std::string_view key) {

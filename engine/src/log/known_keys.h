@@ -69,7 +69,7 @@ class KnownKeys {
   [[nodiscard]] Result<Cursor> open_file(Position retained);
   [[nodiscard]] Result<void> fold();
   [[nodiscard]] Result<void> take(const RecordView& record);
-  [[nodiscard]] bool was_released(const KeyView& key);
+  [[nodiscard]] KeyEntry* entry_before(const KeyView& key, const KeyHash& hash);
   [[nodiscard]] bool still_there();
   [[nodiscard]] bool changed() const noexcept;
   /// Runs `look` under what is known now, until nothing has changed meanwhile.
