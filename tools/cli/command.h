@@ -23,6 +23,7 @@ void add_trim(CLI::App& app, Run& run);
 void add_backup(CLI::App& app, Run& run);
 void add_restore(CLI::App& app, Run& run);
 void add_consumers(CLI::App& app, Run& run);
+void add_keys(CLI::App& app, Run& run);
 void add_doctor(CLI::App& app, Run& run);
 
 }  // namespace tailrace::cli

@@ -70,6 +70,7 @@ Exit parse_and_run(int argc, char** argv) {
   add_backup(app, run);
   add_restore(app, run);
   add_consumers(app, run);
+  add_keys(app, run);
   add_doctor(app, run);
 
   if (argc < 2) {

@@ -1,4 +1,6 @@
 #include <tailrace/clock.h>
+#include <tailrace/history.h>
+#include <tailrace/keys.h>
 #include <tailrace/reader.h>
 
 #include <algorithm>
@@ -38,7 +40,10 @@ class Read {
   enum class Next : std::uint8_t { go_on, done };
 
   Result<void> find_bounds(Reader& reader);
+  [[nodiscard]] bool chain_is_shorter(const Reader& reader) const;
+  std::optional<Exit> read_chain(Reader& reader);
   Exit loop(Reader& reader);
+  Exit stopped();
   Outcome next(Reader& reader, RecordView& record);
   Next take(const RecordView& record);
   [[nodiscard]] Exit finish(Exit exit) { return printer_.finish(exit); }
@@ -66,7 +71,54 @@ Exit Read::run() {
     return Exit::failure;
   }
   if (const auto found = find_bounds(*reader); !found) return give_up("read", found.error());
+  if (chain_is_shorter(*reader)) {
+    if (const auto exit = read_chain(*reader)) return *exit;
+  }
   return loop(*reader);
+}
+
+/// One key, and a file that tells of it without reading all that lies behind `--from`.
+bool Read::chain_is_shorter(const Reader& reader) const {
+  if (options_.filter.keys.size() != 1 || !options_.filter.key_prefixes.empty()) return false;
+  KeysOptions following;
+  following.follow = options_.durable ? Follow::durable : Follow::committed;
+  const auto keys = Keys::open(options_.log, following);
+  return keys && keys->covers() > reader.position();
+}
+
+/// The records of the one key, as of now. Nothing: there is more to come, or the reader has to find
+/// them itself (and says what is wrong).
+std::optional<Exit> Read::read_chain(Reader& reader) {
+  const auto tail = reader.tail();
+  if (!tail) return std::nullopt;
+  HistoryOptions asked;
+  asked.since = std::max({first_wanted_, reader.next_sequence(), Sequence{1}}) - 1;
+  auto history = reader.history(options_.filter.keys.front(), asked);
+  if (!history) return std::nullopt;
+  RecordView record;
+  for (;;) {
+    const Outcome outcome = left_ == 0 ? Outcome::end : history->next(record);
+    if (outcome == Outcome::record && record.sequence <= tail->last_sequence) {
+      if (take(record) == Next::done) return finish(Exit::ok);
+      continue;
+    }
+    if (outcome == Outcome::record || outcome == Outcome::end) break;
+    if (outcome == Outcome::closed) return stopped();
+    static_cast<void>(finish(Exit::ok));
+    return give_up("read", history->error());
+  }
+  if (!options_.follow || tail->last_sequence >= last_wanted_) return finish(Exit::ok);
+  if (const auto moved = reader.seek_sequence(tail->last_sequence + 1); !moved) {
+    return give_up("read", moved.error());
+  }
+  return std::nullopt;
+}
+
+Exit Read::stopped() {
+  if (stop_requested()) return finish(Exit::interrupted);
+  static_cast<void>(finish(Exit::ok));
+  complain("read", "{}: the log was removed", options_.log);
+  return Exit::not_found;
 }
 
 Result<void> Read::find_bounds(Reader& reader) {
@@ -94,11 +146,7 @@ Exit Read::loop(Reader& reader) {
         if (!options_.follow || !out_.ok()) return finish(Exit::ok);
         if (options_.to.timestamp_ns < now_ns()) return finish(Exit::ok);
         break;
-      case Outcome::closed:
-        if (stop_requested()) return finish(Exit::interrupted);
-        static_cast<void>(finish(Exit::ok));
-        complain("read", "{}: the log was removed", options_.log);
-        return Exit::not_found;
+      case Outcome::closed: return stopped();
       case Outcome::gone:
       case Outcome::corrupt:
         static_cast<void>(finish(Exit::ok));
@@ -138,6 +186,20 @@ Read::Next Read::take(const RecordView& record) {
 
 }  // namespace
 
+void add_record_formats(CLI::App& sub, ReadOptions& options) {
+  auto* const json = sub.add_flag("--json", options.json, "one JSON object per record");
+  sub.add_flag_callback(
+         "--ids", [&options] { options.ids = EventIds::yes; }, "with --json: event ids, too")
+      ->needs(json);
+  auto* const raw = sub.add_flag("--raw", options.raw, "payloads with nothing between");
+  auto* const format = add_value(
+      sub, "--format", options.format, PrintFormat::parse,
+      {"TEXT", "a format of %s %t %T %k %p %% \\n \\t \\0 \\\\",
+       "%s sequence, %t type, %T timestamp_ns, %k keys, %p payload, %%, \\n \\t \\0 \\\\"});
+  json->excludes(raw)->excludes(format);
+  raw->excludes(format);
+}
+
 void add_read(CLI::App& app, Run& run) {
   auto& sub = *app.add_subcommand("read", "Print records")->footer(kExamples);
   const auto options = std::make_shared<ReadOptions>();
@@ -158,17 +220,7 @@ void add_read(CLI::App& app, Run& run) {
   add_values(sub, "--type", options->filter.types, parse_type,
              {"N", "a number from 0 to 4294967295", "only records of type N (repeatable)"});
   sub.add_flag("--all", options->filter.engine_records, "the engine's own records too");
-  auto* const json = sub.add_flag("--json", options->json, "one JSON object per record");
-  sub.add_flag_callback(
-         "--ids", [options] { options->ids = EventIds::yes; }, "with --json: event ids, too")
-      ->needs(json);
-  auto* const raw = sub.add_flag("--raw", options->raw, "payloads with nothing between");
-  auto* const format = add_value(
-      sub, "--format", options->format, PrintFormat::parse,
-      {"TEXT", "a format of %s %t %T %k %p %% \\n \\t \\0 \\\\",
-       "%s sequence, %t type, %T timestamp_ns, %k keys, %p payload, %%, \\n \\t \\0 \\\\"});
-  json->excludes(raw)->excludes(format);
-  raw->excludes(format);
+  add_record_formats(sub, *options);
   add_value(sub, "--speed", options->speed, parse_speed,
             {"SPEED", "a speed like 1x", "with the time between records as it was: 1x, 10x, 0.5x"});
   add_value(sub, "--ack-fd", options->ack_fd, parse_descriptor,

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <CLI/CLI.hpp>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -27,6 +28,9 @@ struct ReadOptions {
   std::optional<double> speed;
   std::optional<int> ack_fd;
 };
+
+/// The flags that say how records are printed: --json, --raw, --format.
+void add_record_formats(CLI::App& sub, ReadOptions& options);
 
 /// `read --from consumer:NAME`.
 [[nodiscard]] Exit read_as_consumer(const ReadOptions& options);

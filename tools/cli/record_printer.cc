@@ -7,8 +7,9 @@
 
 namespace tailrace::cli {
 
-RecordPrinter::RecordPrinter(const ReadOptions& options)
+RecordPrinter::RecordPrinter(const ReadOptions& options, const char* command)
     : options_(options),
+      command_(command),
       style_(options.format ? Style::format
              : options.json ? Style::json
              : options.raw  ? Style::raw
@@ -29,7 +30,7 @@ void RecordPrinter::print(const RecordView& record) {
 
 Exit RecordPrinter::finish(Exit exit) {
   out_.flush();
-  return out_.ok() ? exit : output_failed("read", out_.error());
+  return out_.ok() ? exit : output_failed(command_, out_.error());
 }
 
 }  // namespace tailrace::cli

@@ -7,10 +7,10 @@
 
 namespace tailrace::cli {
 
-/// Prints records as `read` was told to.
+/// Prints records as `command` was told to.
 class RecordPrinter {
  public:
-  explicit RecordPrinter(const ReadOptions& options);
+  explicit RecordPrinter(const ReadOptions& options, const char* command = "read");
 
   void print(const RecordView& record);
   /// What was printed goes out. Returns the exit code, if that fails.
@@ -21,6 +21,7 @@ class RecordPrinter {
   enum class Style : std::uint8_t { lines, raw, json, format };
 
   const ReadOptions& options_;
+  const char* command_;
   Style style_;
   Output out_;
 };

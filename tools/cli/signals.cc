@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <tailrace/consumer.h>
+#include <tailrace/keys.h>
 #include <tailrace/reader.h>
 #include <unistd.h>
 
@@ -19,6 +20,7 @@ namespace {
 // All that the handler touches is lock-free.
 std::atomic<bool> stopping{false};
 std::atomic<Reader*> reader_to_stop{nullptr};
+std::atomic<Keys*> keys_to_stop{nullptr};
 std::atomic<Consumer*> consumer_to_stop{nullptr};
 int stop_pipe[2] = {-1, -1};
 
@@ -27,6 +29,7 @@ void on_stop_signal(int) {
   stopping.store(true);
   [[maybe_unused]] const auto written = ::write(stop_pipe[1], "", 1);
   if (Reader* reader = reader_to_stop.load()) reader->stop();
+  if (Keys* keys = keys_to_stop.load()) keys->stop();
   if (Consumer* consumer = consumer_to_stop.load()) consumer->stop();
   errno = saved_errno;
 }
@@ -68,6 +71,13 @@ StopReader::StopReader(Reader& reader) noexcept {
 }
 
 StopReader::~StopReader() { reader_to_stop.store(nullptr); }
+
+StopKeys::StopKeys(Keys& keys) noexcept {
+  keys_to_stop.store(&keys);
+  if (stop_requested()) keys.stop();
+}
+
+StopKeys::~StopKeys() { keys_to_stop.store(nullptr); }
 
 StopConsumer::StopConsumer(Consumer& consumer) noexcept {
   consumer_to_stop.store(&consumer);

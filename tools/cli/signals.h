@@ -4,6 +4,7 @@
 
 namespace tailrace {
 class Consumer;
+class Keys;
 class Reader;
 }  // namespace tailrace
 
@@ -29,6 +30,15 @@ class StopReader {
   StopReader(const StopReader&) = delete;
   StopReader& operator=(const StopReader&) = delete;
   ~StopReader();
+};
+
+/// The same for keys.
+class StopKeys {
+ public:
+  explicit StopKeys(Keys& keys) noexcept;
+  StopKeys(const StopKeys&) = delete;
+  StopKeys& operator=(const StopKeys&) = delete;
+  ~StopKeys();
 };
 
 /// The same for a consumer.

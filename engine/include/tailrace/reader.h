@@ -5,12 +5,16 @@
 #include <iterator>
 #include <memory>
 #include <optional>
+#include <string_view>
 
 #include "tailrace/export.h"
 #include "tailrace/record.h"
 #include "tailrace/result.h"
 
 namespace tailrace {
+
+class History;
+struct HistoryOptions;
 
 /// What a look at the next place of the log gave. Expected outcomes, not errors.
 enum class Outcome : std::uint8_t {
@@ -100,6 +104,13 @@ class TAILRACE_EXPORT Reader {
   [[nodiscard]] Result<Tail> tail() const;
   /// The first retained record, 0 if there is none. Does not move the reader.
   [[nodiscard]] Result<Sequence> first_sequence() const;
+
+  /// The records that carry `key`, as far as this reader may see now, for the cost of these records
+  /// alone (history.h). Does not move the reader. The first call takes a look at the log's keys, as
+  /// Keys does, which without a checkpoint means reading it once.
+  /// Errors: as Keys::find. A key that no record carries is no error: its history is empty.
+  [[nodiscard]] Result<History> history(std::string_view key);
+  [[nodiscard]] Result<History> history(std::string_view key, const HistoryOptions& options);
 
   /// Whether anything is known durable at all: false after a reboot until a writer has opened the
   /// log. (Then a reader of `durable` waits.)

@@ -145,6 +145,12 @@ namespace tailrace {
   X(id_of_any_user, "two users' equal event ids are one")                                        \
   X(id_compared_by_hash_only, "two event ids of one hash are taken for one")                     \
   X(left_ids_stay, "event ids that have left the window stay when the index grows")              \
+  X(history_trusts_the_hash, "a reader takes a key of the same hash for the one asked for")      \
+  X(tail_not_folded_again, "a second question is answered as of the first one")                  \
+  X(removed_base_ignored, "a key is not there though what was removed is not known")             \
+  X(taken_back_stays_known, "keys of records that a recovery took back stay known")              \
+  X(taken_back_is_delivered, "a history goes on though a recovery took its records back")        \
+  X(chain_record_not_checked, "a record on a key's chain is delivered without its checksum")     \
   X(keys_of_a_refused_batch_stay, "a batch that is refused half-way leaves its keys in the index")
 
 enum class Mistake : std::uint8_t {

@@ -13,17 +13,10 @@
 #include "log/log_files.h"
 #include "log/segment_file.h"
 #include "log/stored_keys.h"
+#include "tailrace/key_state.h"
 #include "tailrace/record.h"
 
 namespace tailrace {
-
-/// How a key stands: its last record.
-struct KeyState {
-  std::uint64_t version = 0;
-  bool released = false;
-  Sequence sequence = 0;
-  Position position = 0;  // 0: the record has been removed
-};
 
 /// What the writer knows of keys: the index, and the records behind it. It gives each key of a new
 /// record its history: the record before, the version. Nothing is known until the first record

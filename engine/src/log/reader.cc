@@ -3,6 +3,7 @@
 #include <cerrno>
 
 #include "base/planted.h"
+#include "log/known_keys.h"
 #include "log/reader_watch.h"
 
 namespace tailrace {

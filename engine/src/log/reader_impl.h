@@ -16,6 +16,8 @@
 
 namespace tailrace {
 
+class KnownKeys;
+
 /// A reader's place and how it is moved on.
 ///
 /// Invariants:
@@ -45,11 +47,22 @@ class Reader::Impl {
   Result<void> move_to(const Result<Cursor>& cursor);
   /// The same, but views into what is mapped now live as long as they would have.
   void stand_at(const Cursor& cursor);
+  /// A place, what must stand there, and the generation under which that is known.
+  struct Place {
+    Position position = 0;
+    FrameExpected expected{};
+    std::uint64_t generation = 0;
+    friend bool operator==(const Place&, const Place&) = default;
+  };
+  /// Goes to where another reader of the same log stands. No views are held.
+  void stand_at(const Place& place);
 
   [[nodiscard]] const Error& error() const noexcept { return *error_; }
   [[nodiscard]] Position position() const noexcept { return position_; }
   [[nodiscard]] Sequence next_sequence() const noexcept { return expected_.sequence; }
   [[nodiscard]] bool durable_known() const noexcept;
+  /// Under which the record that next() has just given was valid.
+  [[nodiscard]] std::uint64_t generation() const noexcept { return generation_; }
   [[nodiscard]] const LogFiles& files() const noexcept { return files_; }
 
   void stop() noexcept;
@@ -64,6 +77,11 @@ class Reader::Impl {
   [[nodiscard]] const std::byte* frame_of(const RecordView& record) const noexcept {
     return segment_ + (record.position - segment_base_);
   }
+  // reader_history.cc: for histories.
+  /// Made at the first call. Errors: io.
+  [[nodiscard]] Result<KnownKeys*> known_keys();
+  [[nodiscard]] bool checks_crc() const noexcept { return options_.check_crc; }
+
   [[nodiscard]] const ControlFile& control() const noexcept { return control_file_; }
   [[nodiscard]] bool follows_durable() const noexcept { return options_.follow == Follow::durable; }
   [[nodiscard]] bool stopped() const noexcept { return stopped_.load(std::memory_order_relaxed); }
@@ -113,16 +131,8 @@ class Reader::Impl {
 
   // reader_watch.cc
   class Watch;
-  /// What is waited for: a place, and what must stand there.
-  struct Place {
-    Position position = 0;
-    FrameExpected expected{};
-    std::uint64_t generation = 0;
-    friend bool operator==(const Place&, const Place&) = default;
-  };
   [[nodiscard]] Outcome watch_end() noexcept;
   void ring_event() noexcept;
-  void stand_at(const Place& place);
   [[nodiscard]] Outcome wait_unless_asked(const std::uint32_t& asked, std::uint32_t seen);
 
   LogFiles files_;
@@ -147,8 +157,9 @@ class Reader::Impl {
   std::vector<SegmentFile> held_;
   std::optional<Error> error_;
   Parking parking_;
-  std::unique_ptr<Watch> watch_;  // of event_fd(), once somebody has asked for it
-  std::atomic<int> event_{-1};    // its descriptor, for stop()
+  std::unique_ptr<Watch> watch_;     // of event_fd(), once somebody has asked for it
+  std::atomic<int> event_{-1};       // its descriptor, for stop()
+  std::unique_ptr<KnownKeys> keys_;  // of history(), once somebody has asked for one
 };
 
 /// What the engine's own parts see of a Reader.

@@ -1,3 +1,4 @@
+#include "log/known_keys.h"
 #include "log/reader_watch.h"
 
 #include <sys/eventfd.h>
@@ -125,7 +126,7 @@ void Reader::Impl::Watch::run() {
 /// Goes to where another reader of the same log stands. Keeps the mapping if it is the same.
 void Reader::Impl::stand_at(const Place& place) {
   const bool same = segment_ != nullptr && generation_ == place.generation &&
-                    place.position >= segment_base_ && place.position < segment_end_;
+                    place.position > segment_base_ && place.position < segment_end_;
   generation_ = place.generation;
   position_ = limit_ = place.position;
   expected_ = place.expected;

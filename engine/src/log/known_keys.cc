@@ -1,0 +1,408 @@
+#include "log/known_keys.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <thread>
+#include <tuple>
+#include <unordered_set>
+
+#include "base/planted.h"
+
+namespace tailrace {
+namespace {
+
+/// How long a recovery is waited for.
+constexpr int kNaps = 1000;
+constexpr std::chrono::milliseconds kNap{1};
+/// After so many segments more a newer checkpoint is looked for.
+constexpr std::uint64_t kLookAgainSegments = 8;
+
+ReaderOptions eyes_options(Follow follow) {
+  ReaderOptions options;
+  options.follow = follow;
+  return options;
+}
+
+Error stopped_error() { return Error(errc::closed, "stop() was called"); }
+
+}  // namespace
+
+KnownKeys::KnownKeys(LogFiles files, ControlFile control, Follow follow,
+                     const std::atomic<bool>& stop)
+    : eyes_(std::move(files), std::move(control), eyes_options(follow)),
+      stop_(stop),
+      records_(eyes_.files(), eyes_.control()) {}
+
+Result<std::uint64_t> KnownKeys::settled_generation() const {
+  for (int nap = 0; nap < kNaps; ++nap) {
+    const std::uint64_t generation = control().generation();
+    if ((generation & 1) == 0) return generation;
+    if (stop_.load(std::memory_order_relaxed)) return fail(stopped_error());
+    std::this_thread::sleep_for(kNap);
+  }
+  return fail(Error(errc::timed_out, "a recovery is at work, or has died at it")
+                  .path(files().root.path())
+                  .next(fmt::format("try again, or run: tailrace repair {}", files().root.path())));
+}
+
+/// Whether something happened that makes what is known, or what was just seen, doubtful.
+bool KnownKeys::changed() const noexcept {
+  // SYNC generation: as in Reader::Impl::next: what was looked at was loaded before this.
+  std::atomic_thread_fence(std::memory_order_acquire);
+  return control().generation_relaxed() != generation_;
+}
+
+template <class Look>
+auto KnownKeys::steadily(Look look) -> decltype(look()) {
+  for (;;) {
+    if (auto done = catch_up(); !done) return fail(std::move(done.error()));
+    auto found = look();
+    if (changed()) continue;
+    // SYNC retained: a record that is not to be had may have been trimmed since; the base that
+    // tells of it was there before.
+    if (!found && (!index_ || control().first_retained() > covers_)) continue;
+    return found;
+  }
+}
+
+/// Brings what is known up to date.
+Result<void> KnownKeys::catch_up() {
+  for (;;) {
+    if (stop_.load(std::memory_order_relaxed)) return fail(stopped_error());
+    auto generation = settled_generation();
+    if (!generation) return fail(std::move(generation.error()));
+    if (index_ && *generation != generation_) {
+      records_.forget();
+      if (still_there() || planted(Mistake::taken_back_stays_known)) {
+        generation_ = *generation;
+        stand_behind();
+      } else {
+        index_.reset();
+      }
+    }
+    if (index_ && behind_.position >= look_again_at_) look_for_newer_file();
+    if (!index_ || control().first_retained() > covers_) {
+      generation_ = *generation;
+      auto begun = begin();
+      if (changed()) continue;
+      if (!begun) {
+        index_.reset();
+        return begun;
+      }
+    } else if (planted(Mistake::tail_not_folded_again)) {
+      return {};
+    }
+    auto folded = fold();
+    if (changed() || (!folded && folded.error().code() == errc::gone)) continue;
+    return folded;
+  }
+}
+
+/// A reader under our generation: what it gives under another one is not known to follow.
+void KnownKeys::stand_behind() {
+  eyes_.stand_at(
+      {behind_.position, {files().crc_seed, behind_.sequence, behind_.epoch}, generation_});
+}
+
+/// In a long life the index grows with the log, unless a newer checkpoint takes most of it over.
+void KnownKeys::look_for_newer_file() {
+  look_again_at_ = behind_.position + kLookAgainSegments * files().meta.segment_size_bytes;
+  const auto newer = StoredKeys::open_checkpoint(files(), control().first_retained());
+  if (!newer || newer->view.covers() == bad_checkpoint_) return;
+  if (newer->view.covers() > covers_ + (behind_.position - covers_) / 2) index_.reset();
+}
+
+/// Whether what was folded is still in the log. A recovery takes records from the end only, and
+/// what comes after it is of another epoch.
+bool KnownKeys::still_there() {
+  if (last_.position == 0) return false;
+  const auto found = records_.find(last_.position, RecordFinder::Check::all);
+  return found && found->view.sequence == last_.sequence && found->view.epoch == last_.epoch &&
+         found->size == last_.size && found->crc == last_.crc;
+}
+
+/// Forgets all, and chooses what to begin with.
+Result<void> KnownKeys::begin() {
+  const ControlFile& control_file = eyes_.control();
+  if (eyes_.follows_durable() && !control_file.of_this_boot()) {
+    return fail(Error(errc::out_of_range,
+                      "since the last reboot no writer has opened the log, so nothing is known "
+                      "durable")
+                    .path(files().root.path())
+                    .next(fmt::format("run: tailrace repair {}", files().root.path())));
+  }
+  auto index = KeyIndex::make();
+  if (!index) return fail(std::move(index.error()));
+  index_ = std::move(*index);
+  last_ = {};
+  for (;;) {
+    const Position retained = control().first_retained();
+    auto start = open_file(retained);
+    // What fits is found before a trim, or after it.
+    if (control().first_retained() != retained) continue;
+    if (!start) return fail(std::move(start.error()));
+    behind_ = *start;
+    look_again_at_ = behind_.position + kLookAgainSegments * files().meta.segment_size_bytes;
+    stand_behind();
+    return {};
+  }
+}
+
+/// Opens the newest file that is of use. Returns where the records begin that it does not cover.
+Result<Cursor> KnownKeys::open_file(Position retained) {
+  incomplete_.reset();
+  stored_ = StoredKeys::open_checkpoint(files(), retained);
+  is_checkpoint_ = stored_.has_value();
+  if (stored_ && stored_->view.covers() == bad_checkpoint_) stored_.reset();
+  if (!stored_ && retained > 0) {
+    is_checkpoint_ = false;
+    auto base = StoredKeys::open_base(files(), retained);
+    if (base) {
+      stored_ = std::move(*base);
+    } else if (base.error().code() == errc::keys_incomplete) {
+      incomplete_ = std::move(base.error());
+    } else {
+      return fail(std::move(base.error()));
+    }
+  }
+  if (!stored_) {
+    covers_ = retained;
+    return eyes_.locate_start();
+  }
+  const KeysHeader& header = stored_->view.header();
+  covers_ = header.covers;
+  if (stored_->view.incomplete()) {
+    incomplete_ = Error(errc::keys_incomplete,
+                        "an earlier keys/base was missing or damaged, so what the log's removed "
+                        "part said about keys is not all known")
+                      .path(files().root.path());
+  }
+  return Cursor{covers_, header.previous_last_sequence + 1, header.epoch,
+                header.previous_last_timestamp_ns, header.previous_end};
+}
+
+/// The file has turned out to be damaged. What to say, unless there is another way.
+Error KnownKeys::file_error(const Error& why) {
+  if (is_checkpoint_) {
+    bad_checkpoint_ = covers_;
+    index_.reset();  // base and records say the same
+    return why;
+  }
+  return Error(errc::keys_incomplete,
+               fmt::format("what the log's removed part said about keys cannot all be read: {}",
+                           why.what()))
+      .path(why.path())
+      .offset(why.offset())
+      .next("put the file back from a backup of the log");
+}
+
+Result<void> KnownKeys::choose_file() {
+  if (index_) return {};
+  auto generation = settled_generation();
+  if (!generation) return fail(std::move(generation.error()));
+  generation_ = *generation;
+  auto begun = begin();
+  if (!begun) index_.reset();
+  return begun;
+}
+
+/// Takes in the records that have come since.
+Result<void> KnownKeys::fold() {
+  RecordView record;
+  for (;;) {
+    if (stop_.load(std::memory_order_relaxed)) return fail(stopped_error());
+    switch (eyes_.next(record)) {
+      case Outcome::record: {
+        if (eyes_.generation() != generation_) return {};  // not known to follow the last one
+        if (auto taken = take(record); !taken) {
+          index_.reset();
+          return taken;
+        }
+        const std::byte* const frame = eyes_.frame_of(record);
+        last_ = {record.position, record.sequence, record.epoch, frame_size(frame),
+                 load<std::uint32_t>(frame + frame_offset::kCrc)};
+        behind_.position = eyes_.position();
+        behind_.sequence = record.sequence + 1;
+        behind_.epoch = record.epoch;
+        ++records_read_;
+        break;
+      }
+      case Outcome::end: return {};
+      case Outcome::gone: index_.reset(); return fail(eyes_.error());
+      case Outcome::corrupt: return fail(eyes_.error());
+      case Outcome::closed:
+        return fail(Error(errc::not_found, "the log was removed").path(files().root.path()));
+    }
+  }
+}
+
+Result<void> KnownKeys::take(const RecordView& record) {
+  if (record.keys.empty()) return {};
+  if (auto room = index_->reserve(record.keys.size()); !room) return room;
+  for (const KeyView key : record.keys) {
+    const KeyHash hash = hash_key(key.bytes, files().meta.salt);
+    const KeyEntry is{hash, record.position, KeyEntry::make_state(key.version, key.released)};
+    if (key.previous == 0 || key.previous < covers_) {
+      index_->add(is);
+      continue;
+    }
+    KeyEntry* const entry = entry_before(key, hash);
+    if (entry == nullptr) {
+      return fail(
+          records_.damaged(record.position, "a key's history is broken").sequence(record.sequence));
+    }
+    *entry = is;
+  }
+  return {};
+}
+
+/// The entry that points to where the key stood before. A record that does not release its key says
+/// whether the one before it did. For one that does, two keys of one hash may have stood there,
+/// alike but for that: then the record before is asked.
+KeyEntry* KnownKeys::entry_before(const KeyView& key, const KeyHash& hash) {
+  const auto entry = [&](bool released) {
+    return index_->find(hash, [&](const KeyEntry& found) {
+      return found.position == key.previous &&
+             found.state == KeyEntry::make_state(key.version - 1, released);
+    });
+  };
+  if (!key.released) return entry(key.created);
+  KeyEntry* const there = entry(false);
+  KeyEntry* const released = entry(true);
+  if (there == nullptr || released == nullptr) return there != nullptr ? there : released;
+  const auto before = records_.find(key.previous, RecordFinder::Check::structure);
+  if (!before) return nullptr;
+  for (const KeyView its : before->view.keys) {
+    if (its.bytes == key.bytes) return its.released ? released : there;
+  }
+  return nullptr;
+}
+
+Result<std::optional<KeyState>> KnownKeys::find(std::string_view key) {
+  if (auto right = measure_keys({&key, 1}); !right) return fail(std::move(right.error()));
+  return steadily([&] { return look_up(key); });
+}
+
+Position KnownKeys::if_retained(Position position) const noexcept {
+  return position >= control().first_retained() ? position : 0;
+}
+
+Result<std::optional<KeyState>> KnownKeys::look_up(std::string_view key) {
+  const KeyHash hash = hash_key(key, files().meta.salt);
+  auto recent = look_up_recent(key, hash);
+  if (!recent || *recent) return recent;
+  if (stored_) {
+    auto stored = stored_->view.find(key, hash.high, hash.low);
+    if (!stored) return fail(file_error(stored.error()));
+    if (*stored) {
+      return std::optional(KeyState{(*stored)->version, (*stored)->released, (*stored)->sequence,
+                                    if_retained((*stored)->position)});
+    }
+  }
+  if (incomplete_ && !planted(Mistake::removed_base_ignored)) return fail(*incomplete_);
+  return std::optional<KeyState>();
+}
+
+/// By the index. An entry with its hash is its own only if the record says so.
+Result<std::optional<KeyState>> KnownKeys::look_up_recent(std::string_view key,
+                                                          const KeyHash& hash) {
+  std::optional<Error> error;
+  std::optional<KeyState> state;
+  static_cast<void>(index_->find(hash, [&](const KeyEntry& entry) {
+    auto found = records_.find(entry.position, RecordFinder::Check::structure);
+    if (!found) {
+      error = std::move(found.error());
+      return true;
+    }
+    for (const KeyView its : found->view.keys) {
+      if (its.bytes != key && !planted(Mistake::history_trusts_the_hash)) continue;
+      if (KeyEntry::make_state(its.version, its.released) != entry.state) continue;
+      state =
+          KeyState{its.version, its.released, found->view.sequence, if_retained(entry.position)};
+      return true;
+    }
+    return false;
+  }));
+  if (error) return fail(std::move(*error));
+  return state;
+}
+
+/// What the index says of all keys with that prefix. The keys' bytes are copied: they are to be
+/// told to somebody, and meanwhile their records may go.
+Result<std::vector<KnownKeys::Recent>> KnownKeys::list_recent(std::string_view prefix) {
+  std::vector<KeyEntry> entries;
+  entries.reserve(index_->size());
+  index_->for_each([&](const KeyEntry& entry) { entries.push_back(entry); });
+  std::sort(entries.begin(), entries.end(),
+            [](const KeyEntry& a, const KeyEntry& b) { return a.position < b.position; });
+  std::vector<Recent> all;
+  std::vector<std::pair<KeyEntry, KeyView>> keys;  // of a record
+  for (auto first = entries.begin(); first != entries.end();) {
+    const auto of_record = [&](const KeyEntry& entry) { return entry.position == first->position; };
+    const auto last = std::find_if_not(first, entries.end(), of_record);
+    auto found = records_.find(first->position, RecordFinder::Check::structure);
+    if (!found) return fail(std::move(found.error()));
+    keys.clear();
+    for (const KeyView key : found->view.keys) {
+      keys.push_back({{hash_key(key.bytes, files().meta.salt), first->position,
+                       KeyEntry::make_state(key.version, key.released)},
+                      key});
+    }
+    for (const auto& [its, key] : keys) {
+      if (!key.bytes.starts_with(prefix)) continue;
+      const auto here = std::count(first, last, its);
+      if (here == 0) continue;  // a later record has it
+      // Keys of one hash that are alike in this record: for some of them the entry may be of
+      // others.
+      const auto alike = std::count_if(keys.begin(), keys.end(),
+                                       [&](const auto& other) { return other.first == its; });
+      if (here != alike) {
+        auto state = look_up_recent(key.bytes, its.hash);
+        if (!state) return fail(std::move(state.error()));
+        if (!*state || (*state)->version != key.version) continue;
+      }
+      all.push_back({std::string(key.bytes),
+                     {key.version, key.released, found->view.sequence, its.position}});
+    }
+    first = last;
+  }
+  return all;
+}
+
+Result<void> KnownKeys::for_each(std::string_view prefix, const Keys::Visit& visit) {
+  const auto recent = steadily([&]() -> Result<std::vector<Recent>> {
+    // A checkpoint that is damaged is better found out before anything has been told.
+    if (stored_ && is_checkpoint_) {
+      if (auto right = stored_->view.check(); !right) return fail(file_error(right.error()));
+    }
+    return list_recent(prefix);
+  });
+  if (!recent) return fail(recent.error());
+  std::unordered_set<std::string_view> told;
+  for (const Recent& one : *recent) {
+    told.insert(one.key);
+    KeyState state = one.state;
+    state.position = if_retained(state.position);
+    if (!visit(one.key, state)) return {};
+  }
+  if (stored_) {
+    KeysFileView::KeyCursor cursor = stored_->view.keys();
+    for (;;) {
+      auto key = cursor.next();
+      if (!key) return fail(file_error(key.error()));
+      if (!*key) break;
+      const StoredKey& stored = **key;
+      if (!stored.key.starts_with(prefix) || told.contains(stored.key)) continue;
+      if (!visit(stored.key, {stored.version, stored.released, stored.sequence,
+                              if_retained(stored.position)})) {
+        return {};
+      }
+    }
+  }
+  if (incomplete_ && !planted(Mistake::removed_base_ignored)) return fail(*incomplete_);
+  return {};
+}
+
+}  // namespace tailrace

@@ -1,0 +1,454 @@
+// labels: shared
+// The records of one key, along their chain: the same as by reading all, forward and backward, for
+// the cost of the answer; over segments, epochs, trims, damage, and a recovery that takes them
+// back.
+
+#include "tailrace/history.h"
+
+#include <random>
+#include <set>
+
+#include "common/naive_keys.h"
+#include "retention/trimming.h"
+
+namespace tailrace::test {
+namespace {
+
+/// All there is of a record, copied.
+struct Whole {
+  Copied copied;
+  Position position = 0;
+  Epoch epoch = 0;
+  std::int64_t timestamp_ns = 0;
+  bool batch_goes_on = false;
+  friend bool operator==(const Whole&, const Whole&) = default;
+};
+
+void PrintTo(const Whole& whole, std::ostream* out) {
+  *out << whole.copied.sequence << " at " << whole.position << " of epoch " << whole.epoch;
+}
+
+Whole whole(const RecordView& record) {
+  return {copy(record), record.position, record.epoch, record.timestamp_ns, record.batch_goes_on};
+}
+
+/// What reading everything finds of a key.
+std::vector<Whole> scan(const TempLog& log, std::string_view key, Sequence since = 0) {
+  Reader reader = log.reader();
+  std::vector<Whole> all;
+  RecordView record;
+  Outcome outcome;
+  while ((outcome = reader.next(record)) == Outcome::record) {
+    if (record.sequence <= since) continue;
+    for (const KeyView its : record.keys) {
+      if (its.bytes == key) all.push_back(whole(record));
+    }
+  }
+  EXPECT_EQ(outcome, Outcome::end);
+  return all;
+}
+
+HistoryOptions options(Direction direction, Sequence since = 0) {
+  HistoryOptions options;
+  options.direction = direction;
+  options.since = since;
+  return options;
+}
+
+std::vector<Whole> all_of(History& history, Outcome expected = Outcome::end) {
+  std::vector<Whole> all;
+  RecordView record;
+  Outcome outcome;
+  while ((outcome = history.next(record)) == Outcome::record) all.push_back(whole(record));
+  EXPECT_EQ(outcome, expected) << (outcome == Outcome::end ? "" : history.error().message());
+  return all;
+}
+
+/// A key's history in both directions and since any of its records is what reading finds.
+void check(const TempLog& log, Reader& reader, std::string_view key) {
+  const std::vector<Whole> expected = scan(log, key);
+  std::set<Sequence> sinces{0, 1, must(reader.tail()).last_sequence};
+  if (!expected.empty()) {
+    const Sequence middle = expected[expected.size() / 2].copied.sequence;
+    sinces.insert({middle - 1, middle, expected.back().copied.sequence});
+  }
+  for (const Sequence since : sinces) {
+    std::vector<Whole> wanted;
+    for (const Whole& one : expected) {
+      if (one.copied.sequence > since) wanted.push_back(one);
+    }
+    History forward = must(reader.history(key, options(Direction::forward, since)));
+    ASSERT_EQ(all_of(forward), wanted) << key << " since " << since;
+    ASSERT_LE(forward.looks(), 2 * wanted.size() + 2);
+    std::reverse(wanted.begin(), wanted.end());
+    History backward = must(reader.history(key, options(Direction::backward, since)));
+    ASSERT_EQ(all_of(backward), wanted) << key << " since " << since;
+    ASSERT_LE(backward.looks(), wanted.size() + 2);
+    ASSERT_EQ(forward.last_sequence(),
+              expected.empty() ? since : std::max(since, expected.back().copied.sequence));
+  }
+}
+
+class Histories : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() { use_memory_disk(); }
+  void TearDown() override { hash_mask = ~std::uint64_t{0}; }
+
+  TempLog log_;
+};
+
+TEST_F(Histories, IsWhatReadingFinds) {
+  Writer writer = log_.writer();
+  append_keyed(writer, {"ada", "bob"}, 0, "one");
+  append_keyed(writer, {"bob"}, 0, "two");
+  append_keyed(writer, {"ada"}, 1, "three");
+  Reader reader = log_.reader();
+  History history = must(reader.history("ada"));
+  EXPECT_EQ(history.state()->version, 2u);
+  EXPECT_TRUE(history.state()->released);
+  std::vector<std::string> payloads;
+  for (const RecordView& record : history) payloads.emplace_back(as_text(record.payload));
+  EXPECT_EQ(payloads, (std::vector<std::string>{"one", "three"}));
+  EXPECT_FALSE(history.gone());
+  for (const char* const key : {"ada", "bob", "never"}) check(log_, reader, key);
+  EXPECT_FALSE(must(reader.history("never")).state());
+  // The reader has not moved.
+  RecordView record;
+  ASSERT_EQ(reader.next(record), Outcome::record);
+  EXPECT_EQ(record.sequence, 1u);
+}
+
+TEST_F(Histories, CostsWhatItDelivers) {
+  {
+    Writer writer = log_.writer();
+    for (int i = 0; i < 50'000; ++i) {
+      append_keyed(writer, {i % 5000 == 0 ? "seldom" : i % 2 == 0 ? "even" : "odd"});
+    }
+    must(writer.close());
+  }
+  Reader reader = log_.reader();
+  History backward = must(reader.history("seldom", options(Direction::backward)));
+  EXPECT_EQ(all_of(backward).size(), 10u);
+  EXPECT_LE(backward.looks(), 11u);
+  History forward = must(reader.history("seldom"));
+  EXPECT_EQ(all_of(forward).size(), 10u);
+  EXPECT_LE(forward.looks(), 21u);
+  History newest = must(reader.history("seldom", options(Direction::backward)));
+  RecordView record;
+  ASSERT_EQ(newest.next(record), Outcome::record);
+  EXPECT_LE(newest.looks(), 2u);
+  History nothing = must(reader.history("odd", options(Direction::forward, 50'000)));
+  EXPECT_TRUE(all_of(nothing).empty());
+  EXPECT_EQ(nothing.looks(), 0u);
+}
+
+TEST_F(Histories, RecordsOfABatchAndOfManyEpochs) {
+  for (int life = 0; life < 5; ++life) {
+    Writer writer = log_.writer();
+    const std::string_view keys[] = {"k"};
+    const RecordInput batch[] = {
+        {as_bytes("a"), 1, keys}, {as_bytes("b"), 2, {}}, {as_bytes("c"), 3, keys}};
+    must(writer.append_batch(batch));
+    if (life == 2) fill_segment(writer);
+    append_keyed(writer, {"k"});
+    must(writer.close());
+  }
+  Reader reader = log_.reader();
+  check(log_, reader, "k");
+  // Whose control nothing can be said of: the epochs of the newest segment are counted.
+  reboot(log_.path());
+  Reader after = log_.reader();
+  check(log_, after, "k");
+}
+
+TEST_F(Histories, OnlyTheNewTailIsRead) {
+  Writer writer = log_.writer();
+  Reader reader = log_.reader();
+  Sequence since = 0;
+  for (int round = 0; round < 20; ++round) {
+    append_keyed(writer, {"k"});
+    append_keyed(writer, {"other"});
+    History history = must(reader.history("k", options(Direction::forward, since)));
+    ASSERT_EQ(all_of(history).size(), 1u);
+    ASSERT_LE(history.looks(), 4u);
+    since = history.last_sequence();
+  }
+  EXPECT_EQ(since, 39u);
+}
+
+TEST_F(Histories, ADurableReaderSeesNothingElse) {
+  WriterOptions writing;
+  writing.sync = SyncPolicy::none;
+  Writer writer = log_.writer(writing);
+  append_keyed(writer, {"k"});
+  must(writer.sync());
+  append_keyed(writer, {"k"});
+  ReaderOptions reading;
+  reading.follow = Follow::durable;
+  Reader reader = log_.reader(reading);
+  History history = must(reader.history("k"));
+  EXPECT_EQ(all_of(history).size(), 1u);
+  EXPECT_EQ(history.state()->version, 1u);
+}
+
+TEST_F(Histories, StopEndsIt) {
+  Writer writer = log_.writer();
+  for (int i = 0; i < 3; ++i) append_keyed(writer, {"k"});
+  Reader reader = log_.reader();
+  History history = must(reader.history("k"));
+  RecordView record;
+  ASSERT_EQ(history.next(record), Outcome::record);
+  reader.stop();
+  EXPECT_EQ(history.next(record), Outcome::closed);
+  const auto refused = reader.history("k");
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code(), errc::closed);
+}
+
+/// Three segments: "k" in each of them, "old" only in the first.
+class TrimmedHistory : public Histories {
+ protected:
+  TrimmedHistory() : writer_(log_.writer()) {
+    for (int segment = 0; segment < 3; ++segment) {
+      for (int i = 0; i < 4; ++i) append_keyed(writer_, {"k"});
+      if (segment == 0) append_keyed(writer_, {"old"});
+      if (segment < 2) fill_segment(writer_);
+    }
+    must(writer_.close());  // so that all is in the segments
+    writer_ = log_.writer();
+  }
+  /// Only so many segments stay.
+  Sequence trim_to(std::uint64_t segments) {
+    return must(writer_.trim(keep(segments * kSmallSegment))).new_first_sequence;
+  }
+
+  Writer writer_;
+};
+
+TEST_F(TrimmedHistory, BeginsWithTheFirstThatIsRetainedAndSaysSo) {
+  const Sequence first = trim_to(2);
+  Reader reader = log_.reader();
+  const auto expected = scan(log_, "k");
+  ASSERT_EQ(expected.size(), 8u);
+  History forward = must(reader.history("k"));
+  EXPECT_EQ(all_of(forward), expected);
+  EXPECT_TRUE(forward.gone());
+  EXPECT_EQ(forward.state()->version, 12u);
+  History backward = must(reader.history("k", options(Direction::backward)));
+  EXPECT_EQ(all_of(backward).size(), 8u);
+  EXPECT_TRUE(backward.gone());
+  // Whoever has all that is gone misses nothing.
+  History rest = must(reader.history("k", options(Direction::forward, first - 1)));
+  EXPECT_EQ(all_of(rest), expected);
+  EXPECT_FALSE(rest.gone());
+  History more = must(reader.history("k", options(Direction::forward, first - 2)));
+  EXPECT_EQ(all_of(more), expected);
+  EXPECT_TRUE(more.gone());
+  // All of it is gone, and known.
+  History old = must(reader.history("old"));
+  EXPECT_TRUE(all_of(old).empty());
+  EXPECT_TRUE(old.gone());
+  EXPECT_EQ(*old.state(), (KeyState{1, false, 5, 0}));
+  History seen = must(reader.history("old", options(Direction::forward, 5)));
+  EXPECT_TRUE(all_of(seen).empty());
+  EXPECT_FALSE(seen.gone());
+}
+
+TEST_F(TrimmedHistory, ATrimUnderItIsTold) {
+  Reader reader = log_.reader();
+  RecordView record;
+  const auto expected = scan(log_, "k");
+  History begun = must(reader.history("k"));
+  ASSERT_EQ(begun.next(record), Outcome::record);
+  EXPECT_EQ(record.sequence, 1u);
+  History backward = must(reader.history("k", options(Direction::backward)));
+  ASSERT_EQ(backward.next(record), Outcome::record);
+  const std::string_view view = as_text(record.payload);
+  History not_begun = must(reader.history("k"));
+  trim_to(1);
+  // A hole is told once, and the rest comes.
+  ASSERT_EQ(begun.next(record), Outcome::gone);
+  EXPECT_EQ(begun.error().code(), errc::gone);
+  EXPECT_EQ(all_of(begun), (std::vector<Whole>(expected.begin() + 8, expected.end())));
+  EXPECT_TRUE(begun.gone());
+  EXPECT_EQ(view, "x");
+  EXPECT_EQ(all_of(backward).size(), 3u);
+  EXPECT_TRUE(backward.gone());
+  EXPECT_EQ(all_of(not_begun).size(), 4u);
+  EXPECT_TRUE(not_begun.gone());
+}
+
+TEST_F(TrimmedHistory, WithoutABaseWhatIsLeftIsThere) {
+  trim_to(2);
+  must(writer_.close());
+  std::filesystem::remove(keys_file(log_, file_name::kKeysBase));
+  std::filesystem::remove(keys_file(log_, file_name::kKeysCheckpoint));
+  Reader reader = log_.reader();
+  History history = must(reader.history("k"));
+  EXPECT_EQ(all_of(history).size(), 8u);
+  EXPECT_TRUE(history.gone());
+  const auto unknown = reader.history("old");
+  ASSERT_FALSE(unknown);
+  EXPECT_EQ(unknown.error().code(), errc::keys_incomplete);
+}
+
+/// Ten records of a key, and then a file full of something else, covered by a checkpoint: nobody
+/// reads the damaged record but the history.
+class DamagedHistory : public Histories {
+ protected:
+  DamagedHistory() {
+    Writer writer = log_.writer();
+    for (int i = 0; i < 10; ++i) places_.push_back(append_keyed(writer, {"k", "l"}).position);
+    fill_segment(writer);
+    must(writer.close());
+    NaiveKeys naive(log_);
+    naive.read();
+    write_keys_file(log_, file_name::kKeysCheckpoint, kSmallSegment, naive);
+  }
+  /// What a history says that meets the damage at record `number`.
+  void expect_corrupt(Direction direction, std::size_t number, std::size_t before_it,
+                      bool check_crc = true) {
+    ReaderOptions reading;
+    reading.check_crc = check_crc;
+    Reader reader = log_.reader(reading);
+    History history = must(reader.history("k", options(direction)));
+    EXPECT_EQ(all_of(history, Outcome::corrupt).size(), before_it);
+    EXPECT_EQ(history.error().code(), errc::corrupt);
+    EXPECT_EQ(history.error().path(), log_.segment(0).string());
+    EXPECT_EQ(history.error().offset(), places_[number]);
+    RecordView record;
+    EXPECT_EQ(history.next(record), Outcome::corrupt);
+  }
+  /// Gives a record that was changed its right checksum.
+  void seal(std::size_t number) {
+    const auto meta = must(LogFiles::open(log_.path())).meta;
+    std::string bytes = file_bytes(log_.segment(0));
+    std::byte* const frame = reinterpret_cast<std::byte*>(bytes.data()) + places_[number];
+    poke_value(
+        log_.segment(0), places_[number] + frame_offset::kCrc,
+        frame_crc(frame, load<std::uint32_t>(frame), places_[number], frame_crc_seed(meta.salt)));
+  }
+  /// Where the key block of that record is, by its second key.
+  [[nodiscard]] std::uint64_t block_of(std::size_t number, std::size_t key = 0) const {
+    return places_[number] + kFrameHeaderBytes + key * key_entry_bytes(1);
+  }
+
+  std::vector<Position> places_;
+};
+
+TEST_F(DamagedHistory, IsNamedAndNothingBehindItIsDelivered) {
+  damage(log_.segment(0), places_[4] + kFrameHeaderBytes + 2 * key_entry_bytes(1));  // payload
+  expect_corrupt(Direction::forward, 4, 4);
+  expect_corrupt(Direction::backward, 4, 5);
+}
+
+TEST_F(DamagedHistory, ARecordThatDoesNotCarryTheKeyIsDamage) {
+  poke(log_.segment(0), block_of(4) + kKeyHeadBytes, "z");
+  seal(4);
+  expect_corrupt(Direction::forward, 4, 0);
+  expect_corrupt(Direction::backward, 4, 5);
+}
+
+TEST_F(DamagedHistory, AChainThatLeadsElsewhereIsDamage) {
+  for (const Position wrong : {places_[7], places_[8], places_[2], places_[4] + 32, Position{64},
+                               10 * kSmallSegment, ~Position{0}, Position{33}}) {
+    poke_value(log_.segment(0), block_of(5) + key_offset::kPrevious, wrong);
+    seal(5);
+    for (const Direction direction : {Direction::forward, Direction::backward}) {
+      Reader reader = log_.reader();
+      History history = must(reader.history("k", options(direction)));
+      all_of(history, Outcome::corrupt);
+      EXPECT_TRUE(history.error().code() == errc::corrupt ||
+                  history.error().code() == errc::not_found)
+          << history.error().message();
+    }
+  }
+  // An end that comes too early.
+  poke_value(log_.segment(0), block_of(5) + key_offset::kPrevious, Position{0});
+  seal(5);
+  expect_corrupt(Direction::backward, 5, 4);
+}
+
+TEST_F(DamagedHistory, WithoutChecksumsTheChainIsStillChecked) {
+  poke(log_.segment(0), block_of(4) + kKeyHeadBytes, "z");
+  expect_corrupt(Direction::backward, 4, 5, false);
+}
+
+/// As keys_find_test: a recovery takes back what a history is about to deliver.
+TEST_F(Histories, ARecoveryThatTakesItsRecordsBackIsTold) {
+  WriterOptions writing;
+  writing.sync = SyncPolicy::none;
+  SharedWithChildren<Position> place;
+  ASSERT_TRUE(killed_after([&] {
+    Writer writer = log_.writer(writing);
+    append_keyed(writer, {"k", "kept"});
+    append_keyed(writer, {"k", "kept"});
+    must(writer.sync());
+    *place = append_keyed(writer, {"k"}).position;
+    die();
+  }));
+  Reader reader = log_.reader();
+  RecordView record;
+  History forward = must(reader.history("k"));
+  ASSERT_EQ(forward.next(record), Outcome::record);
+  History backward = must(reader.history("k", options(Direction::backward)));
+  History kept = must(reader.history("kept"));
+  ASSERT_EQ(kept.next(record), Outcome::record);
+  damage(log_.segment(0), *place + 40);
+  Writer writer = log_.writer();
+  for (History* const history : {&forward, &backward}) {
+    for (int i = 0; i < 2; ++i) {
+      ASSERT_EQ(history->next(record), Outcome::gone);
+      EXPECT_EQ(history->error().code(), errc::diverged);
+    }
+  }
+  // Nothing of this one was taken back.
+  EXPECT_EQ(all_of(kept).size(), 1u);
+  History again = must(reader.history("k"));
+  EXPECT_EQ(all_of(again).size(), 2u);
+  check(log_, reader, "k");
+}
+
+TEST_F(Histories, RandomHistoriesAreWhatReadingFinds) {
+  std::mt19937_64 random(run_seed());
+  for (std::uint64_t round = 0; round < times(6); ++round) {
+    hash_mask = round % 3 == 1   ? 0x1f
+                : round % 3 == 2 ? std::uint64_t{0x7} << 61
+                                 : ~std::uint64_t{0};
+    const TempLog log;
+    const std::uint64_t kinds = 1 + random() % 40;
+    const std::string payload(5000, 'p');
+    std::optional<Writer> writer;
+    std::optional<Reader> old;
+    for (int step = 0; step < 20; ++step) {
+      if (!writer || random() % 6 == 0) {
+        if (writer) must(writer->close());
+        writer.emplace(log.writer());
+      }
+      for (std::uint64_t i = random() % 60; i > 0; --i) {
+        std::set<std::string> texts;
+        for (std::uint64_t j = random() % 4; j > 0; --j) {
+          texts.insert("key" + std::to_string(random() % kinds));
+        }
+        const std::vector<std::string_view> views(texts.begin(), texts.end());
+        RecordInput records[2] = {{as_bytes(payload), 1, views}, {as_bytes(payload), 2, views}};
+        records[random() % 2].releases = random() % (views.size() + 1);
+        must(writer->append_batch({records, 1 + random() % 2}));
+      }
+      if (random() % 5 == 0) {
+        must(writer->sync());
+        must(writer->trim(keep(2 * kSmallSegment)));
+      }
+      if (!old || random() % 10 == 0) old.emplace(log.reader());
+      Reader fresh = log.reader();
+      for (Reader* const reader : {&*old, &fresh}) {
+        check(log, *reader, "key" + std::to_string(random() % kinds));
+        check(log, *reader, "key0");
+        if (HasFatalFailure()) return;
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace tailrace::test
