@@ -138,7 +138,6 @@ TEST(EventIds, OtherRecordsUnderAnIdAreRefused) {
   const auto refused = try_append(writer, number(1), {as_bytes("other")});
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().sequence(), 1u);
-  EXPECT_NE(refused.error().message().find(number(1).to_string()), std::string::npos);
   EXPECT_EQ(writer.last_sequence(), 1u);
   // Times and conditions are no part of it.
   record.timestamp_ns = 0;
@@ -212,7 +211,6 @@ TEST(EventIds, ALogMayTakeNone) {
   const auto refused = try_append(writer, number(1), {as_bytes("x")});
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code(), errc::invalid_argument);
-  EXPECT_NE(refused.error().message().find("no event ids"), std::string::npos);
   EXPECT_EQ(writer.last_sequence(), 0u);
   EXPECT_EQ(must(inspect(log.path())).event_id_window, 0u);
   const std::string_view key[] = {"k"};
@@ -281,20 +279,30 @@ TEST(EventIds, AnAppendThatFailsTakesItsIdBack) {
   EXPECT_EQ(must(verify(log.path())).verdict, Verdict::ok);
 }
 
+/// kill -9, and then a batch of which the power cut has left half.
 TEST(EventIds, ATornBatchsIdIsNotThereAfterRecovery) {
   const TempLog log;
+  const RecordInput batch[] = {{as_bytes("a")}, {as_bytes("b")}};
   const pid_t child = ::fork();
   if (child == 0) {
-    Writer writer = log.writer();
+    WriterOptions options;
+    options.sync = SyncPolicy::none;
+    Writer writer = log.writer(options);
     append(writer, number(1));
+    must(writer.append_if({batch, {}, number(2)}));
     std::_Exit(HasFailure() ? 1 : 0);
   }
   int status = 0;
   ASSERT_EQ(::waitpid(child, &status, 0), child);
   ASSERT_EQ(status, 0);
+  Reader reader = log.reader();
+  must(reader.seek_sequence(3));
+  poke(log.segment(0), reader.position(), std::string(4, '\0'));  // the second record's size
   Writer writer = log.writer();
+  EXPECT_EQ(writer.recovery().last_sequence, 1u);
   EXPECT_TRUE(append(writer, number(1)).duplicate);
-  EXPECT_FALSE(append(writer, number(2)).duplicate);
+  EXPECT_FALSE(must(writer.append_if({batch, {}, number(2)})).duplicate);
+  EXPECT_EQ(writer.last_sequence(), 3u);
 }
 
 /// What has been removed is not taken for new, unless the ids that are left fill the window.
@@ -336,8 +344,7 @@ TEST(EventIds, KeysOfTheEngineAreRefused) {
   EXPECT_EQ(writer.last_sequence(), 0u);
 }
 
-// --- against an evaluator that knows nothing but what was appended ---
-
+/// Against an evaluator that knows nothing but what was appended.
 TEST(EventIds, RandomRequestsAreAppendedOnceWithinTheWindow) {
   use_memory_disk();
   std::mt19937_64 random(run_seed());
