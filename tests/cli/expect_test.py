@@ -86,6 +86,40 @@ class Lines(CliTest):
         self.assertEqual(answers[1]["sequence"], 2)
         self.assertEqual(answers[2]["conflict"], {"condition": "last_sequence", "sequence": 2})
 
+    def test_no_match(self):
+        def expect(*query, after):
+            return {"expect": {"no_match": {"query": list(query), "after": after}}}
+        both = {"types": [1, 2], "keys": ["course:9", {"base64": "/wE="}]}
+        answers = self.answers({"type": 2, "keys": [{"base64": "/wE="}, "course:9"]}, {"type": 1, "keys": ["course:9"]},
+                               expect(both, after=0), expect(both, after=1), expect({"types": [1]}, after=1),
+                               expect({"keys": ["course:9"]}, after=2), expect(after=3), expect({}, after=4))
+        conflicts = [answer["conflict"] for answer in answers if "conflict" in answer]
+        self.assertEqual([answer["line"] for answer in answers if "conflict" in answer], [3, 5, 7])
+        self.assertEqual(conflicts[0], {"condition": "no_match", "sequence": 1, "position": answers[0]["position"]})
+        self.assertEqual([conflict["sequence"] for conflict in conflicts], [1, 2, 4])
+        done = self.append(b'{"expect":{"no_match":{"query":[{"types":[1]}],"after":0}}}\n', "--jsonl", code=5)
+        self.assertIn("condition no_match does not hold: sequence 2 matches the query", done.err)
+
+    def test_a_query_that_costs_too_much(self):
+        ask = {"expect": {"no_match": {"query": [{"types": [2], "keys": ["k"]}], "after": 0}}}
+        batch = {"batch": [{"type": 1, "keys": ["k"]}] * 1000}
+        answers = self.answers(*[batch] * 10, ask, {"keys": ["k"]}, ask, {"data": "y"})
+        self.assertEqual(answers[10]["sequence"], 10001)
+        self.assertEqual((answers[12]["error"], answers[12]["sequence"]), ("too_costly", 10002))
+        self.assertEqual(answers[13]["sequence"], 10003)
+
+    def test_what_was_removed_may_have_matched(self):
+        shutil.rmtree(self.log)
+        self.create(None, "--segment-size", "1MiB")
+        lines = b"".join(b'{"type":%d,"keys":["k"],"data":"%s"}\n' % (number % 2 + 1, b"x" * 9000)
+                         for number in range(1000))
+        self.append(lines, "--jsonl")
+        self.run_cli("trim", self.log, "--before", "600", "--yes")
+        ask = {"expect": {"no_match": {"query": [{"types": [3], "keys": ["k"]}], "after": 10}}}
+        answers = self.answers(ask, {"data": "y"})
+        self.assertIn(answers[0]["error"], ("gone", "keys_incomplete"))
+        self.assertEqual(answers[1]["sequence"], 1001)
+
     def test_a_batch_has_conditions_beside_it(self):
         batch = {"batch": [{"keys": ["k"]}, {"keys": ["k"]}], "expect": {"absent": ["k"]}}
         first, second = self.answers(batch, batch)
@@ -116,11 +150,23 @@ class Lines(CliTest):
         self.assertEqual(self.payloads(), [b"a"])
 
     def test_malformed_conditions(self):
-        for expect in ([], {"absent": "k"}, {"absent": [""]}, {"version": ["k"]}, {"version": {"k": "1"}},
-                       {"version": {"k": -1}}, {"unchanged": {"": 1}}, {"last_sequence": "1"}, {"absnt": ["k"]},
-                       {"no_match": {}}, {"fence": {}}):
-            answers = self.answers({"expect": expect}, code=1)
-            self.assertEqual(answers[0]["error"], "invalid", expect)
+        malformed = ([], {"absent": "k"}, {"absent": [""]}, {"version": ["k"]}, {"version": {"k": "1"}},
+                     {"version": {"k": -1}}, {"unchanged": {"": 1}}, {"last_sequence": "1"}, {"absnt": ["k"]},
+                     {"no_match": {}}, {"no_match": {"query": []}}, {"no_match": {"after": 0}}, {"no_match": []},
+                     {"no_match": {"query": {}, "after": 0}}, {"no_match": {"query": [1], "after": 0}},
+                     {"no_match": {"query": [], "after": "0"}}, {"no_match": {"query": [], "after": 0, "x": 0}},
+                     {"no_match": {"query": [{"types": 1}], "after": 0}},
+                     {"no_match": {"query": [{"types": [-1]}], "after": 0}},
+                     {"no_match": {"query": [{"types": [4294967296]}], "after": 0}},
+                     {"no_match": {"query": [{"keys": "k"}], "after": 0}},
+                     {"no_match": {"query": [{"keys": [""]}], "after": 0}},
+                     {"no_match": {"query": [{"keys": ["k", "k"]}], "after": 0}},
+                     {"no_match": {"query": [{"type": [1]}], "after": 0}}, {"fence": {}})
+        lines = "".join(json.dumps({"expect": expect}) + "\n" for expect in malformed).encode()
+        done = self.run_raw("append", self.log, "--jsonl", "--acks", "--skip-invalid", stdin=lines)
+        for expect, answer in zip(malformed, done.json, strict=True):
+            self.assertEqual(answer.get("error"), "invalid", expect)
+        self.answers({"expect": malformed[0]}, code=1)
         self.append(b'{"expect":{"absent":["a"],"absent":["b"]}}\n', "--jsonl", code=1)
         self.append(b'{"expect":{},"expect":{}}\n', "--jsonl", code=1)
         self.assertEqual(self.payloads(), [])

@@ -29,8 +29,11 @@ void Acks::duplicate(std::uint64_t line, const AppendedBatch& place, bool batch)
   answer({line, batch ? Kind::batch : Kind::record, place, {}, {}, {}, true});
 }
 
-void Acks::error(std::uint64_t line, std::string_view code, std::string_view message) {
-  answer({line, Kind::error, {}, std::string(code), std::string(message)});
+void Acks::error(std::uint64_t line, std::string_view code, std::string_view message,
+                 Sequence sequence) {
+  AppendedBatch place;
+  place.last_sequence = sequence;
+  answer({line, Kind::error, place, std::string(code), std::string(message)});
 }
 
 void Acks::conflict(std::uint64_t line, const Conflict& conflict) {
@@ -75,7 +78,7 @@ void Acks::write(const Conflict& conflict) {
   }
   out_.put(R"(,"sequence":)");
   out_.put_number(conflict.sequence);
-  if (!conflict.key.empty()) {
+  if (conflict.condition != ConditionKind::last_sequence) {
     out_.put(R"(,"position":")");
     out_.put_number(conflict.position);
     out_.put('"');
@@ -103,6 +106,10 @@ void Acks::write(const Answer& answer) {
     case Kind::error:
       out_.put(R"(,"error":)");
       write_string(out_, answer.code);
+      if (answer.place.last_sequence != kUnknown) {
+        out_.put(R"(,"sequence":)");
+        out_.put_number(answer.place.last_sequence);
+      }
       out_.put(R"(,"message":)");
       write_message(out_, answer.message);
       break;

@@ -27,7 +27,9 @@ class Acks {
   /// They are there already: the request came before.
   void duplicate(std::uint64_t line, const AppendedBatch& place, bool batch);
   void conflict(std::uint64_t line, const Conflict& conflict);
-  void error(std::uint64_t line, std::string_view code, std::string_view message);
+  /// sequence: what the error speaks of; kUnknown = none.
+  void error(std::uint64_t line, std::string_view code, std::string_view message,
+             Sequence sequence = kUnknown);
 
   /// Everything appended so far is durable.
   void durable();

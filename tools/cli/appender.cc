@@ -132,7 +132,9 @@ Appender::Next Appender::conflict(const Conflict& conflict) {
   }
   const std::string key = conflict.key.empty() ? "" : fmt::format(" '{}'", conflict.key);
   const std::string now =
-      conflict.key.empty()
+      conflict.condition == ConditionKind::no_match
+          ? fmt::format("sequence {} matches the query", conflict.sequence)
+      : conflict.key.empty()
           ? fmt::format("the last sequence is {}", conflict.sequence)
           : fmt::format("it has version {}, last written by sequence {}{}", conflict.version,
                         conflict.sequence, conflict.released ? ", which released it" : "");
@@ -150,11 +152,14 @@ Appender::Next Appender::invalid(std::string_view what) {
 
 Appender::Next Appender::refused(const Error& error) {
   if (error.code() == errc::invalid_argument) return invalid(error.message());
-  if (options_.acks) acks_.error(line_, to_string(error.code()), error.message());
+  if (options_.acks) {
+    acks_.error(line_, to_string(error.code()), error.message(),
+                error.code() == errc::too_costly ? error.sequence() : kUnknown);
+  }
   // These are a matter of this line only; after all else the next line would fare no better.
   const bool only_this = error.code() == errc::too_large || error.code() == errc::beyond_end ||
                          error.code() == errc::keys_incomplete || error.code() == errc::gone ||
-                         error.code() == errc::event_id_reused;
+                         error.code() == errc::too_costly || error.code() == errc::event_id_reused;
   if (options_.acks && only_this) return Next::go_on;
   return stop(error.message(), exit_for(error.code()));
 }

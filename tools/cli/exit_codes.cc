@@ -25,6 +25,7 @@ Exit exit_for(errc code) noexcept {
     case errc::too_large: return Exit::failure;
     case errc::forked: return Exit::failure;
     case errc::keys_incomplete: return Exit::failure;
+    case errc::too_costly: return Exit::failure;
     case errc::busy:
     case errc::poisoned: return Exit::failure;
     case errc::closed: return Exit::failure;

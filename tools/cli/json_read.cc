@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "cli/base64.h"
+#include "cli/complaint.h"
 #include "cli/keys.h"
 #include "cli/parse.h"
 
@@ -17,15 +18,6 @@ namespace tailrace::cli {
 namespace {
 
 namespace dom = simdjson::dom;
-
-tl::unexpected<Complaint> complaint(Complaint what) {
-  return tl::unexpected<Complaint>(std::move(what));
-}
-
-template <class... Args>
-tl::unexpected<Complaint> complaint(fmt::format_string<Args...> format, Args&&... args) {
-  return complaint(fmt::format(format, std::forward<Args>(args)...));
-}
 
 // simdjson says what is wrong but not where; a second, slower look at the line does.
 std::string invalid_json(std::string_view line, simdjson::error_code error) {
@@ -163,11 +155,9 @@ RequestReader::Checked RequestReader::read_record(Object object, Level level) {
     seen |= bit;
     switch (known->field) {
       case Field::type: {
-        std::uint64_t type = 0;
-        if (value.get(type) || type > std::numeric_limits<std::uint32_t>::max()) {
-          return complaint(Complaint("\"type\" must be an integer from 0 to 4294967295"));
-        }
-        record.type = static_cast<std::uint32_t>(type);
+        const auto type = read_type(value);
+        if (!type) return tl::unexpected(type.error());
+        record.type = *type;
         break;
       }
       case Field::keys:
@@ -243,64 +233,18 @@ tl::expected<std::string_view, Complaint> RequestReader::read_key(Element elemen
   return complaint(Complaint("a key must be a string or {\"base64\":\"...\"}"));
 }
 
-// {"absent":[KEY],"exists":[KEY],"version":{KEY:N},"unchanged":{KEY:N},"last_sequence":N}
-RequestReader::Checked RequestReader::read_expect(Element expect) {
-  dom::object object;
-  if (expect.get(object)) return complaint(Complaint("\"expect\" must be an object"));
-  std::vector<std::string_view> seen;
-  for (const auto [name, value] : object) {
-    if (std::find(seen.begin(), seen.end(), name) != seen.end()) {
-      return complaint("field \"{}\" of \"expect\" given twice", name);
-    }
-    seen.push_back(name);
-    Checked checked;
-    if (name == "absent") {
-      checked = read_expected_keys(name, value, ConditionKind::absent);
-    } else if (name == "exists") {
-      checked = read_expected_keys(name, value, ConditionKind::exists);
-    } else if (name == "version") {
-      checked = read_expected_numbers(name, value, ConditionKind::version);
-    } else if (name == "unchanged") {
-      checked = read_expected_numbers(name, value, ConditionKind::unchanged);
-    } else if (name == "last_sequence") {
-      std::uint64_t sequence = 0;
-      if (value.get(sequence)) return complaint(Complaint("\"last_sequence\" must be a number"));
-      conditions_.push_back(Condition::last_sequence(sequence));
-    } else if (name == "no_match" || name == "fence") {
-      return complaint("condition \"{}\": not supported yet", name);
-    } else {
-      return complaint("unknown condition \"{}\"", name);
-    }
-    if (!checked) return checked;
+tl::expected<std::uint32_t, Complaint> RequestReader::read_type(Element element) {
+  std::uint64_t type = 0;
+  if (element.get(type) || type > std::numeric_limits<std::uint32_t>::max()) {
+    return complaint(Complaint("a type must be an integer from 0 to 4294967295"));
   }
-  return {};
+  return static_cast<std::uint32_t>(type);
 }
 
 RequestReader::Checked RequestReader::read_event_id(Element id) {
   std::string_view text;
   if (!id.get(text)) event_id_ = EventId::parse(text);
   if (!event_id_) return complaint(Complaint("\"event_id\" must be 32 hex digits in a string"));
-  return {};
-}
-
-RequestReader::Checked RequestReader::read_expected_keys(std::string_view name, Element list,
-                                                         ConditionKind kind) {
-  std::vector<std::string_view> keys;
-  if (auto checked = read_keys(name, list, keys); !checked) return checked;
-  for (const std::string_view key : keys) conditions_.push_back({kind, key, 0});
-  return {};
-}
-
-RequestReader::Checked RequestReader::read_expected_numbers(std::string_view name, Element map,
-                                                            ConditionKind kind) {
-  dom::object object;
-  if (map.get(object)) return complaint("\"{}\" must be an object of keys and numbers", name);
-  for (const auto [key, value] : object) {
-    std::uint64_t number = 0;
-    if (value.get(number)) return complaint("\"{}\": a number must stand behind each key", name);
-    if (const auto wrong = what_is_wrong_with_key(key)) return complaint(*wrong);
-    conditions_.push_back({kind, key, number});
-  }
   return {};
 }
 

@@ -12,6 +12,8 @@
 #include <tl/expected.hpp>
 #include <vector>
 
+#include "cli/complaint.h"
+
 namespace tailrace::cli {
 
 /// What a line of `append --jsonl` asks for.
@@ -21,9 +23,6 @@ struct Request {
   std::span<const Condition> conditions{};
   std::optional<EventId> event_id{};
 };
-
-/// What is wrong with a line, for people.
-using Complaint = std::string;
 
 /// Reads the lines of `append --jsonl`: JSON records as write_record makes them, and batches of
 /// them. Anything it does not know is a complaint, so that no typing error is stored.
@@ -52,9 +51,12 @@ class RequestReader {
   [[nodiscard]] Checked read_expected_keys(std::string_view name, Element list, ConditionKind kind);
   [[nodiscard]] Checked read_expected_numbers(std::string_view name, Element map,
                                               ConditionKind kind);
+  [[nodiscard]] Checked read_no_match(Element condition);
+  [[nodiscard]] Checked read_query_item(Element element);
   [[nodiscard]] Checked read_keys(std::string_view field, Element list,
                                   std::vector<std::string_view>& into);
   [[nodiscard]] tl::expected<std::string_view, Complaint> read_key(Element element);
+  [[nodiscard]] static tl::expected<std::uint32_t, Complaint> read_type(Element element);
   [[nodiscard]] tl::expected<std::int64_t, Complaint> read_time(Element element) const;
   /// nullopt: not base64.
   [[nodiscard]] std::optional<std::string_view> decode(std::string_view base64);
@@ -63,6 +65,7 @@ class RequestReader {
   simdjson::dom::parser parser_;
   std::vector<RecordInput> records_;
   std::vector<Condition> conditions_;
+  Query query_;  // of no_match
   std::optional<EventId> event_id_;
   std::vector<std::string_view> keys_;      // of all records, one after the other
   std::vector<std::size_t> key_counts_;     // of each record

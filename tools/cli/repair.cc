@@ -21,6 +21,9 @@ Examples:
   tailrace repair events
   tailrace repair events --accept-loss 4711-4800 --yes)";
 
+/// Given up like a range of records.
+constexpr const char* kKeys = "keys";
+
 /// As it is typed: "4711-4800", or "4711-" where nothing tells how many there were.
 std::string range_of(const RepairPlan& plan) {
   return plan.last_lost == 0 ? fmt::format("{}-", plan.first_lost)
@@ -48,6 +51,9 @@ struct Repair {
   Exit operator()() const {
     auto plan = plan_repair(log);
     if (!plan) return give_up("repair", plan.error());
+    if (plan->damage.verdict != Verdict::corrupt && plan->keys != KeysDamage::none) {
+      return mend_keys(*plan);
+    }
     if (plan->damage.verdict != Verdict::corrupt) {
       if (!accepted.empty()) {
         complain("repair", "nothing durable is damaged in {}: there is no loss to accept", log);
@@ -73,6 +79,29 @@ struct Repair {
   }
 
  private:
+  /// The log is whole, but what it knew of keys in records that were removed is not.
+  [[nodiscard]] Exit mend_keys(const RepairPlan& plan) const {
+    if (!accepted.empty() && accepted != kKeys) {
+      complain("repair", "--accept-loss {} is not what would be lost: {}", accepted, kKeys);
+      return Exit::usage;
+    }
+    const bool lost = plan.keys == KeysDamage::lost;
+    std::string text = fmt::format("{}/keys/base: {}\n", log, plan.keys_detail);
+    text +=
+        lost ? "keys and event ids that are only in removed records would be given up: they would "
+               "count as never written\n"
+             : "keys/checkpoint knows all that it knew: nothing is lost\n";
+    if (const Exit said = print("repair", text); said != Exit::ok) return said;
+    if (lost && (accepted.empty() || !yes)) {
+      complain("repair",
+               "nothing was changed; to do this: tailrace repair {} --accept-loss {} --yes", log,
+               kKeys);
+      return Exit::corrupt;
+    }
+    if (auto done = repair_keys(log); !done) return give_up("repair", done.error());
+    return recover();
+  }
+
   /// What every opening for writing does.
   [[nodiscard]] Exit recover() const {
     auto writer = Writer::open(log);

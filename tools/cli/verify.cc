@@ -35,8 +35,8 @@ std::string as_json(const VerifyReport& report) {
 }
 
 std::string as_text(const std::string& log, const VerifyReport& report) {
-  const std::string place = fmt::format("{}/{}, offset {}, sequence {}", log, report.file,
-                                        report.offset, report.sequence);
+  std::string place = fmt::format("{}/{}, offset {}", log, report.file, report.offset);
+  if (report.sequence != 0) place += fmt::format(", sequence {}", report.sequence);
   switch (report.verdict) {
     case Verdict::ok:
       return fmt::format("ok: {} records in {}\n", report.records, format_size(report.bytes));

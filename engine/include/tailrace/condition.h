@@ -5,6 +5,7 @@
 #include <string_view>
 
 #include "tailrace/export.h"
+#include "tailrace/query.h"
 #include "tailrace/record.h"
 
 /// Conditional append: what must hold for an append to happen, judged by the writer against
@@ -17,16 +18,18 @@ enum class ConditionKind : std::uint8_t {
   version,        ///< so many records carry the key (a release counts)
   unchanged,      ///< no record behind this sequence carries the key (a release counts)
   last_sequence,  ///< the log's last record has this sequence; 0 = it has no record
+  no_match,       ///< no record behind this sequence matches the query (a release hides nothing)
 };
 
-/// "absent", "exists", "version", "unchanged", "last_sequence".
+/// "absent", "exists", "version", "unchanged", "last_sequence", "no_match".
 [[nodiscard]] TAILRACE_EXPORT const char* to_string(ConditionKind kind) noexcept;
 
-/// One condition. The key's bytes need to live until append_if returns.
+/// One condition. The key's bytes, and the query, need to live until append_if returns.
 struct Condition {
   ConditionKind kind = ConditionKind::absent;
-  std::string_view key{};    ///< empty for last_sequence
-  std::uint64_t number = 0;  ///< the version, or the sequence
+  std::string_view key{};        ///< empty for last_sequence and no_match
+  std::uint64_t number = 0;      ///< the version, or the sequence
+  const Query* query = nullptr;  ///< of no_match
 
   [[nodiscard]] static Condition absent(std::string_view key) {
     return {ConditionKind::absent, key, 0};
@@ -43,17 +46,22 @@ struct Condition {
   [[nodiscard]] static Condition last_sequence(Sequence sequence) {
     return {ConditionKind::last_sequence, {}, sequence};
   }
+  [[nodiscard]] static Condition no_match(const Query& query, Sequence after) {
+    return {ConditionKind::no_match, {}, after, &query};
+  }
 };
 
 /// Which condition did not hold, and how things stand instead: enough to read what happened, decide
 /// anew and try again.
 struct Conflict {
   ConditionKind condition = ConditionKind::absent;
-  std::string key;            ///< empty for last_sequence
+  std::string key;            ///< empty for last_sequence and no_match
   std::uint64_t version = 0;  ///< of the key: how many records carry it; 0 = none
   bool released = false;      ///< the last of them released it
-  Sequence sequence = 0;      ///< of the last record with the key (0: removed), or of the log
-  Position position = 0;      ///< where that one lies; 0: removed, or none
+  /// Of the last record with the key, of the log, or of the newest record that matches the first
+  /// item of the query that any record matches.
+  Sequence sequence = 0;
+  Position position = 0;  ///< where that one lies; 0: it has been removed, or there is none
 };
 
 /// What append_if decided.

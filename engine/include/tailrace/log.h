@@ -136,6 +136,13 @@ struct VerifyOptions {
 [[nodiscard]] TAILRACE_EXPORT Result<VerifyReport> verify(const std::filesystem::path& path,
                                                           const VerifyOptions& options = {});
 
+/// Whether `keys/base`, which tells what removed records said about keys, can be used.
+enum class KeysDamage : std::uint8_t {
+  none,         ///< it can, or nothing was ever removed
+  recoverable,  ///< no, but `keys/checkpoint` knows all that it knew
+  lost,         ///< no: what it knew would have to be given up
+};
+
 /// What must be given up so that a damaged log can be written again: everything from the first
 /// damaged place on, since a log has no gaps.
 struct RepairPlan {
@@ -144,6 +151,8 @@ struct RepairPlan {
   Sequence first_lost = 0;     ///< the first record that will not be there any more
   Sequence last_lost = 0;      ///< the last one that is known of; 0 = none is known
   std::uint64_t segments = 0;  ///< files that will be moved aside, besides a copy of the journal
+  KeysDamage keys = KeysDamage::none;
+  std::string keys_detail;  ///< why, for people
 };
 
 /// Looks, and changes nothing (but makes a missing `control` anew). Needs the owner's rights, and
@@ -157,6 +166,12 @@ struct RepairPlan {
 /// Errors: invalid_argument (the plan has changed), and as Writer::open.
 [[nodiscard]] TAILRACE_EXPORT Result<std::string> repair(const std::filesystem::path& path,
                                                          const RepairPlan& plan);
+
+/// Writes `keys/base` anew where it is missing or damaged: from `keys/checkpoint` if that knows all,
+/// else without what is lost. A key that was only in removed records is then absent, as if it had
+/// never been written, and an event id from there is new. The old file goes into salvage/. Needs
+/// the owner's rights, and no writer. Errors: as Writer::open.
+TAILRACE_EXPORT Result<void> repair_keys(const std::filesystem::path& path);
 
 /// What a backup holds, or a restore brought back.
 struct BackupReport {

@@ -57,6 +57,9 @@ struct WriterStats {
   std::uint64_t segments_ready = 0;  ///< rolls that found the next segment prepared
   std::uint64_t segments_late = 0;   ///< rolls that had to wait for it
   std::uint64_t commits = 0;         ///< completed durability commits
+  /// Records gone over to build the index of keys: those behind the newest checkpoint. 0 = no key
+  /// was used yet.
+  std::uint64_t key_records_read = 0;
 };
 
 /// Everything that an append can ask for. What it points to needs to live until append_if returns.

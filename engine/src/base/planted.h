@@ -127,6 +127,16 @@ namespace tailrace {
   X(incomplete_base_heals, "the base after one that was damaged says it knows all")              \
   X(checkpoint_ahead_of_durable, "a checkpoint holds what a power cut may take back")            \
   X(checkpoint_of_another_history, "a checkpoint need not fit the segment behind it")            \
+  X(no_match_ignores_types, "a query is matched by records of any type")                         \
+  X(no_match_by_the_first_key, "of an item's keys only the first has to be there")               \
+  X(walk_ends_where_keys_part, "a walk ends at the first record that not all keys have")         \
+  X(after_is_inclusive, "the record that a query asks behind may match")                         \
+  X(types_not_caught_up, "records of the last few KiB have no type")                             \
+  X(types_forgotten_at_a_roll, "the table of types misses the end of each segment")              \
+  X(budget_of_each_item, "each item of a query may take as long as a request")                   \
+  X(twins_are_mixed_up, "of two keys of one hash the index may take the other one's release")    \
+  X(twins_share_an_entry, "two keys of one hash that stood alike are noted in one entry")        \
+  X(removed_is_no_match, "no match among what is left is no match")                              \
   X(condition_checked_before_id, "a retry of a winner is a conflict")                            \
   X(duplicate_ignores_digest, "other records under an event id are a duplicate")                 \
   X(duplicate_answered_early, "a duplicate does not wait for what it repeats to be durable")     \

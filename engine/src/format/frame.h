@@ -64,6 +64,16 @@ inline constexpr std::uint8_t kHasEventId = 0x20;
   return frame + kFrameHeaderBytes + (has_flag(kind, kHasEventId) ? kIdEntryBytes : 0);
 }
 
+/// Where the entry of `key` begins in the frame of a record, or nullptr if that does not carry it.
+/// `room`: bytes that may be looked at, at least a frame header.
+[[nodiscard]] inline const std::byte* key_in_frame(const std::byte* frame, std::uint64_t room,
+                                                   std::string_view key) noexcept {
+  const std::byte* const keys = first_key(frame, load<FrameKind>(frame + frame_offset::kKind));
+  const auto before = static_cast<std::uint64_t>(keys - frame);
+  if (before > room) return nullptr;
+  return find_key(keys, load<std::uint8_t>(frame + frame_offset::kKeyCount), room - before, key);
+}
+
 inline constexpr std::uint32_t kPaddingSize = kFrameHeaderBytes;
 inline constexpr std::uint32_t kEpochFrameSize = kFrameHeaderBytes + 8;
 

@@ -27,6 +27,9 @@ inline constexpr std::size_t kKeysBlockBytes = 4096;
 /// one was missing or damaged.
 inline constexpr std::uint32_t kKeysIncomplete = 1;
 
+/// What was not known once counts as if it had never been: it was given up by a repair.
+inline constexpr std::uint32_t kKeysForgotten = 2;
+
 struct KeysHeader {
   std::uint64_t magic;
   std::uint32_t version;
@@ -125,6 +128,8 @@ class KeysFileView {
   [[nodiscard]] const KeysHeader& header() const noexcept { return *header_; }
   [[nodiscard]] Position covers() const noexcept { return header_->covers; }
   [[nodiscard]] bool incomplete() const noexcept { return (header_->flags & kKeysIncomplete) != 0; }
+  /// Records may speak of earlier ones with their keys that the file knows nothing of.
+  [[nodiscard]] bool has_gaps() const noexcept { return header_->flags != 0; }
   /// Whether the log stood there as this segment's header says.
   [[nodiscard]] bool fits(const SegmentHeader& segment) const noexcept;
 

@@ -71,7 +71,11 @@ void KeyIndex::add(const KeyEntry& entry) noexcept {
   assert(entry.position != 0 && due_ < most(now_));
   if (growing()) [[unlikely]]
     move_some(kMovesPerAdd);
-  *probe(entry.hash, [](const KeyEntry& slot) { return slot.position == 0; }) = entry;
+  *probe(entry.hash, [&](const KeyEntry& slot) {
+    if (slot.position == 0) return true;
+    has_twins_ = has_twins_ || slot.hash == entry.hash;
+    return false;
+  }) = entry;
   ++size_;
   ++due_;
 }

@@ -76,6 +76,8 @@ class KeyIndex {
 
   /// Those that have left and were not left behind yet count, too.
   [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
+  /// Whether two entries have one hash. Without that an entry's hash and place say whose it is.
+  [[nodiscard]] bool has_twins() const noexcept { return has_twins_; }
   [[nodiscard]] bool growing() const noexcept { return moved_ != kNotGrowing; }
   /// Slots of the newest table.
   [[nodiscard]] std::uint64_t capacity() const noexcept { return now_.slots(); }
@@ -118,6 +120,7 @@ class KeyIndex {
   std::uint64_t due_ = 0;          // invariant 4; while it does not grow, size_
   std::uint64_t least_state_ = 0;  // 0: nothing leaves
   std::uint64_t left_ = 0;
+  bool has_twins_ = false;
 };
 
 template <class Stop>

@@ -240,14 +240,15 @@ Result<Decision> Appender::append_if(std::span<const Condition> conditions,
     if (auto right = check_condition(condition, last_sequence()); !right) {
       return fail(std::move(right.error()));
     }
-    by_key = by_key || asks_for_key(condition);
+    by_key = by_key || asks_for_index(condition);
   }
   // Before the conditions, so that a stopped writer, or one with an open claim, decides nothing.
   if (auto ready = by_key ? prepare_keys(0) : may_append(); !ready) {
     return fail(std::move(ready.error()));
   }
+  QueryWalk walk(keys_, last_sequence(), end_);
   for (const Condition& condition : conditions) {
-    auto conflict = judge_condition(keys_, condition, last_sequence());
+    auto conflict = judge_condition(keys_, walk, condition, last_sequence());
     if (!conflict) return fail(std::move(conflict.error()));
     if (*conflict) return Decision{std::move(*conflict), {}, false, end_ - 1};
     if (planted(Mistake::only_the_first_condition)) break;
@@ -330,6 +331,9 @@ std::optional<Error> Appender::boundary(std::uint64_t span) {
                  fmt::format("{} bytes with header and keys, but a segment takes only {}", span,
                              max_frame_size(files_.meta.segment_size_bytes)))
         .next("use a smaller record or batch, or a log with larger segments");
+  }
+  if (keys_.index() != nullptr && !planted(Mistake::types_forgotten_at_a_roll)) {
+    if (auto taken = keys_.take_types(end_); !taken) return std::move(taken.error());
   }
   if (end_ + span > segment_end_) {
     if (auto error = roll()) return error;

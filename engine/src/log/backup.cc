@@ -11,6 +11,7 @@
 #include "log/control_file.h"
 #include "log/create.h"
 #include "log/segment_file.h"
+#include "log/stored_keys.h"
 #include "log/walk.h"
 #include "tailrace/log.h"
 
@@ -137,6 +138,30 @@ class Copy {
   BackupReport report_;
 };
 
+/// keys/base, if there is one: what removed records said about keys lives on there alone.
+Result<void> copy_keys(const std::optional<StoredKeys>& base, const Directory& target,
+                       const LogMeta& meta) {
+  if (!base) return {};
+  auto keys = open_keys(target);
+  if (!keys) return fail(keys.error());
+  auto file = keys->open_file(file_name::kKeysBase, O_RDWR | O_CREAT | O_EXCL, 0640);
+  if (!file) return fail(file.error());
+  const std::string path = keys->path_of(file_name::kKeysBase);
+  auto done = write_all(file->get(), base->mapping.data(), base->mapping.size(), 0, path);
+  if (!done) return done;
+  KeysHeader header = base->view.header();
+  seal(header, meta);  // the header says whose keys these are
+  if (auto put = write_all(file->get(), &header, sizeof header, 0, path); !put) return put;
+  if (auto synced = sync_file(file->get(), path); !synced) return synced;
+  return keys->sync();
+}
+
+/// A base that cannot be read is not copied: whoever needs it learns that it is missing.
+std::optional<StoredKeys> base_of(const LogFiles& files) {
+  auto base = StoredKeys::open(files, file_name::kKeysBase);
+  return base ? std::optional<StoredKeys>(std::move(*base)) : std::nullopt;
+}
+
 /// A backup seen as the files of a log.
 Result<LogFiles> open_backup(const std::filesystem::path& path, BackupMeta& meta) {
   LogFiles files;
@@ -187,6 +212,8 @@ Result<BackupReport> backup_log(const std::filesystem::path& from,
   if (!control) return fail(control.error());
   // First: a trim in between moves it on, past an end that was read before.
   const Position first_retained = control->view().first_retained();
+  // Before the end, so that it covers no more than is copied.
+  const std::optional<StoredKeys> keys = base_of(*files);
   auto end = durable_end(*files, *control);
   if (!end) return fail(end.error());
   BackupReport report;
@@ -206,6 +233,7 @@ Result<BackupReport> backup_log(const std::filesystem::path& from,
                           .next("take the backup again"));
         }
         if (!copied) return fail(copied.error());
+        if (auto done = copy_keys(keys, directory, files->meta); !done) return done;
         report = *copied;
         meta.last_sequence = report.last_sequence;
         meta.crc = backup_meta_crc(meta);
@@ -238,6 +266,7 @@ Result<BackupReport> restore_log(const std::filesystem::path& backup,
                                                report.last_sequence, meta.last_sequence))
                   .path(files->root.path()));
         }
+        if (auto done = copy_keys(base_of(*files), directory, log); !done) return done;
         return make_log_files(directory, log, Extent{meta.first_retained, meta.end});
       });
   if (!made) return fail(made.error());

@@ -14,6 +14,7 @@
 #include "format/log_meta.h"
 #include "log/journal_file.h"
 #include "log/log_files.h"
+#include "log/stored_keys.h"
 #include "tailrace/log.h"
 
 namespace tailrace {
@@ -46,6 +47,7 @@ Result<void> make_log_files(const Directory& directory, const LogMeta& meta, con
   if (!directory.exists(file_name::kSegments)) {
     if (auto done = directory.make_directory(file_name::kSegments, 02750); !done) return done;
   }
+  if (auto keys = open_keys(directory); !keys) return fail(keys.error());
   // Whoever may read the log may put a consumer of his own here, and remove no other's.
   if (!directory.exists(file_name::kConsumers)) {
     if (auto done = directory.make_directory(file_name::kConsumers, 03770); !done) return done;

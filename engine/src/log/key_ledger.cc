@@ -18,30 +18,77 @@ constexpr std::uint64_t kMostMapped = 8192;
 }  // namespace
 
 Result<void> KeyLedger::prepare(std::uint64_t keys, Position end) {
-  if (!index_) [[unlikely]] {
+  if (!known_) [[unlikely]] {
     if (auto built = build(end); !built) return built;
   }
-  return index_->reserve(keys);
+  return known_->keys.reserve(keys);
+}
+
+/// What may know of records that need not be gone over. Errors: permission, io.
+Result<std::optional<StoredKeys>> KeyLedger::open_stored(Source source, Position first) const {
+  if (source == Source::checkpoint) return StoredKeys::open_checkpoint(files_, first);
+  if (source == Source::nothing || first == 0) return std::optional<StoredKeys>();
+  auto base = StoredKeys::open_base(files_, first);
+  if (base) return std::optional<StoredKeys>(std::move(*base));
+  if (base.error().code() == errc::keys_incomplete) return std::optional<StoredKeys>();
+  return fail(std::move(base.error()));
+}
+
+/// What a keys file says, or nothing yet. Errors: corrupt (a damaged block), io (no memory).
+Result<KeyIndexes> KeyLedger::load_known(const KeysFileView* stored) const {
+  auto known = KeyIndexes::make(files_.meta, stored != nullptr ? stored->header().keys : 0);
+  if (!known || stored == nullptr) return known;
+  // In the order of hashes, which is that of the table.
+  Result<void> done = stored->for_each_key([&known](const StoredKey& key) {
+    known->keys.add({{key.hash_low, key.hash_high},
+                     key.position,
+                     KeyEntry::make_state(key.version, key.released)});
+  });
+  if (!done) return fail(std::move(done.error()));
+  Result<void> room;
+  done = stored->for_each_type([&](const TypeEntry& type) {
+    if (room) room = known->types.add(type.type, type.sequence, type.position);
+  });
+  if (done && room && known->ids) {
+    known->ids->begin(stored->header().ids_ever);
+    done = stored->for_each_id([&](const IdEntry& id) {
+      if (room) room = known->ids->reserve();
+      if (!room) return;
+      const SubmittedId submitted{load<EventId>(id.id), id.uid};
+      known->ids->add(hash_event_id(submitted, files_.meta.salt),
+                      EventIdIndex::Place{id.position, id.ordinal});
+    });
+  }
+  if (!done) return fail(std::move(done.error()));
+  if (!room) return fail(std::move(room.error()));
+  return known;
 }
 
 Result<void> KeyLedger::build(Position end) {
-  auto index = KeyIndex::make();
-  if (!index) return fail(index.error());
-  std::optional<EventIdIndex> ids;
-  if (files_.meta.id_window != 0) {
-    auto made = EventIdIndex::make(files_.meta.id_window);
-    if (!made) return fail(made.error());
-    ids = std::move(*made);
-  }
   const Position first = control_.first_retained();
-  KeyScan scan(files_, first, *index, ids ? &*ids : nullptr);
-  if (auto done = scan.run(end); !done) {
-    if (control_.first_retained() == first) return done;
-    return build(end);  // a trim took what was being read
+  for (const Source source : {Source::checkpoint, Source::base, Source::nothing}) {
+    auto stored = open_stored(source, first);
+    if (!stored) return fail(std::move(stored.error()));
+    const KeysFileView* const view = *stored ? &(*stored)->view : nullptr;
+    if (view == nullptr && source != Source::nothing) continue;
+    auto known = load_known(view);
+    if (!known && known.error().code() == errc::corrupt) continue;  // the next one may do
+    if (!known) return fail(std::move(known.error()));
+    KeyScan scan(files_, first, view, *known);
+    if (auto done = scan.run(end); !done) {
+      if (control_.first_retained() != first) return build(end);  // a trim took what was being read
+      if (source != Source::checkpoint || done.error().code() != errc::corrupt) return done;
+      continue;
+    }
+    incomplete_ = view != nullptr ? view->incomplete()
+                                  : first > 0 && !planted(Mistake::no_base_is_an_empty_base);
+    known_ = std::move(*known);
+    types_to_ = end;
+    stored_ = std::move(*stored);
+    records_read_.store(scan.records(), std::memory_order_relaxed);
+    keeper_.keep_checkpoints();
+    return {};
   }
-  incomplete_ = first > 0;
-  index_ = std::move(*index);
-  ids_ = std::move(ids);
   return {};
 }
 
@@ -74,35 +121,91 @@ Result<KeyLedger::Frame> KeyLedger::frame_at(Position position) {
   return Frame{behind_[number].mapping.data() + offset, readable - offset};
 }
 
-/// The entry of a key. One with its hash is its own only if the record says so.
-Result<KeyEntry*> KeyLedger::find(std::string_view key, const KeyHash& hash) {
+/// A keys file that tells of all that has been removed by now.
+Result<const KeysFileView*> KeyLedger::removed_keys() {
+  const Position first = control_.first_retained();
+  if (!stored_ || stored_->view.covers() < first) {
+    auto base = StoredKeys::open_base(files_, first);
+    if (!base) return fail(std::move(base.error()));
+    stored_ = std::move(*base);
+  }
+  return &stored_->view;
+}
+
+/// Whether the entry, which has the key's hash, is the key's.
+Result<bool> KeyLedger::is_of(const KeyEntry& entry, std::string_view key, Found& found) {
+  if (planted(Mistake::key_compared_by_hash_only)) return true;
+  if (retained(entry.position)) {
+    const auto frame = frame_at(entry.position);
+    const std::byte* its = nullptr;
+    if (frame) {
+      its = key_in_frame(frame->at, frame->room, key);
+      found.sequence = load<Sequence>(frame->at + frame_offset::kSequence);
+    }
+    // A trim may have come in between; what was seen then may have been punched out.
+    if (retained(entry.position)) {
+      if (!frame) return fail(frame.error());
+      if (its == nullptr) return false;
+      const bool released = (load<std::uint8_t>(its + key_offset::kFlags) & kKeyReleased) != 0;
+      return KeyEntry::make_state(load<std::uint64_t>(its + key_offset::kVersion), released) ==
+             entry.state;
+    }
+  }
+  auto removed = removed_keys();
+  if (!removed) return fail(std::move(removed.error()));
+  auto stored = (*removed)->find(key, entry.hash.high, entry.hash.low);
+  if (!stored) return fail(std::move(stored.error()));
+  if (!*stored || (*stored)->position != entry.position ||
+      KeyEntry::make_state((*stored)->version, (*stored)->released) != entry.state) {
+    return false;
+  }
+  found.sequence = (*stored)->sequence;
+  found.removed = true;
+  return true;
+}
+
+/// The entry of a key. One with its hash is its own only if the record says so. Of two keys with
+/// one hash that stood alike in one record the entries are alike, too: `others` have theirs
+/// already, and one that stands where this key once stood is not its own if there is a newer one.
+Result<KeyLedger::Found> KeyLedger::find(std::string_view key, const KeyHash& hash,
+                                         std::span<const Use> others) {
   std::optional<Error> error;
-  KeyEntry* const entry = index_->find(hash, [&](const KeyEntry& found) {
-    if (planted(Mistake::key_compared_by_hash_only)) return true;
-    const auto frame = frame_at(found.position);
-    if (!frame) {
-      if (retained(found.position)) error = frame.error();
-      return true;  // what is removed cannot be looked at: the hash must do
+  Found found;
+  const auto is_its = [&](const KeyEntry& entry) {
+    const auto has_it = [&](const Use& other) { return other.entry == &entry; };
+    if (std::any_of(others.begin(), others.end(), has_it) &&
+        !planted(Mistake::twins_share_an_entry)) {
+      return false;
     }
-    const std::byte* const keys =
-        first_key(frame->at, load<FrameKind>(frame->at + frame_offset::kKind));
-    const auto before_keys = static_cast<std::uint64_t>(keys - frame->at);
-    const std::byte* const its =
-        before_keys > frame->room
-            ? nullptr
-            : find_key(keys, load<std::uint8_t>(frame->at + frame_offset::kKeyCount),
-                       frame->room - before_keys, key);
-    if (its == nullptr) {
-      // A removed segment may have been punched out under its mapping: zeros, no keys.
-      return load<std::uint8_t>(frame->at + frame_offset::kKeyCount) == 0 &&
-             !retained(found.position);
-    }
-    const bool released = (load<std::uint8_t>(its + key_offset::kFlags) & kKeyReleased) != 0;
-    return KeyEntry::make_state(load<std::uint64_t>(its + key_offset::kVersion), released) ==
-           found.state;
-  });
+    auto same = is_of(entry, key, found);
+    if (!same) error = std::move(same.error());
+    return !same || *same;
+  };
+  found.entry = known_->keys.find(hash, is_its);
+  if (known_->keys.has_twins() && !planted(Mistake::twins_share_an_entry)) [[unlikely]] {
+    Position newest = 0;
+    static_cast<void>(known_->keys.find(hash, [&](const KeyEntry& entry) {
+      if (entry.position > newest && is_its(entry)) newest = entry.position;
+      return false;
+    }));
+    found = {};
+    found.entry = known_->keys.find(
+        hash, [&](const KeyEntry& entry) { return entry.position == newest && is_its(entry); });
+  }
   if (error) return fail(std::move(*error));
-  return entry;
+  return found;
+}
+
+Error KeyLedger::unknown_key(std::string_view key) const {
+  return Error(
+             errc::keys_incomplete,
+             fmt::format("the key \"{}\" is in no record that the log still has, but may be in one "
+                         "that was removed: what keys/base knew of those is lost",
+                         key.size() > 64 ? key.substr(0, 64) : key))
+      .path(files_.root.path())
+      .next(fmt::format("put keys/base back from a backup of the log, or give its knowledge up: "
+                        "tailrace repair {} --accept-loss keys",
+                        files_.root.path()));
 }
 
 Result<Sequence> KeyLedger::first_retained_sequence() const {
@@ -114,11 +217,53 @@ Result<Sequence> KeyLedger::first_retained_sequence() const {
                   .next(fmt::format("run: tailrace verify {}", files_.root.path())));
 }
 
-Result<std::optional<KeyEntry>> KeyLedger::state_of(std::string_view key) {
-  auto entry = find(key, hash_key(key, files_.meta.salt));
-  if (!entry) return fail(std::move(entry.error()));
-  if (*entry == nullptr) return std::optional<KeyEntry>();
-  return std::optional<KeyEntry>(**entry);
+Result<std::optional<KeyLedger::Link>> KeyLedger::link_at(Position position, std::string_view key) {
+  const auto frame = frame_at(position);
+  const std::byte* its = nullptr;
+  if (frame) {
+    its = key_in_frame(frame->at, frame->room, key);
+  }
+  std::optional<Link> link;
+  if (its != nullptr) {
+    link = Link{load<Sequence>(frame->at + frame_offset::kSequence),
+                load<std::uint32_t>(frame->at + frame_offset::kType),
+                load<Position>(its + key_offset::kPrevious),
+                load<std::uint64_t>(its + key_offset::kVersion)};
+  }
+  if (!retained(position)) return std::optional<Link>();
+  if (!frame) return fail(frame.error());
+  if (link) return link;
+  return fail(broken_history(position));
+}
+
+Error KeyLedger::broken_history(Position position) const {
+  const std::uint64_t number = files_.segment_of(position);
+  return Error(errc::corrupt, "the record does not continue a key's history that leads to it")
+      .path(files_.root.path_of(files_.segment_path(number)))
+      .offset(position - files_.base_of(number))
+      .next(fmt::format("run: tailrace verify {}", files_.root.path()));
+}
+
+Result<void> KeyLedger::take_types(Position end) {
+  while (types_to_ < end) {
+    const std::byte* const frame = current_ + (types_to_ - current_base_);
+    if (is_record(load<FrameKind>(frame + frame_offset::kKind))) {
+      auto taken = known_->types.add(load<std::uint32_t>(frame + frame_offset::kType),
+                                     load<Sequence>(frame + frame_offset::kSequence), types_to_);
+      if (!taken) return taken;
+    }
+    types_to_ += frame_span(frame_size(frame));
+  }
+  return {};
+}
+
+Result<std::optional<KeyState>> KeyLedger::state_of(std::string_view key) {
+  auto found = find(key, hash_key(key, files_.meta.salt));
+  if (!found) return fail(std::move(found.error()));
+  if (found->entry == nullptr) return std::optional<KeyState>();
+  const KeyEntry& entry = *found->entry;
+  return KeyState{entry.version(), entry.released(), found->sequence,
+                  found->removed ? 0 : entry.position};
 }
 
 Result<void> KeyLedger::look_up(const RecordInput& record) {
@@ -127,15 +272,16 @@ Result<void> KeyLedger::look_up(const RecordInput& record) {
     Use& use = uses_[use_count_++];
     use.key = key;
     use.hash = hash_key(key, files_.meta.salt);
-    index_->prefetch(use.hash);
+    known_->keys.prefetch(use.hash);
   }
   // All are looked at before one is noted: a record's own keys do not see each other.
   const std::size_t first_released = use_count_ - record.releases;
   for (std::size_t i = 0; i < use_count_; ++i) {
     Use& use = uses_[i];
-    auto entry = find(use.key, use.hash);
-    if (!entry) return fail(std::move(entry.error()));
-    use.entry = *entry;
+    auto found = find(use.key, use.hash, std::span(uses_).first(i));
+    if (!found) return fail(std::move(found.error()));
+    use.entry = found->entry;
+    if (use.entry == nullptr && incomplete_) return fail(unknown_key(use.key));
     const bool absent = use.entry == nullptr || use.entry->released();
     use.place.previous = use.entry == nullptr ? 0 : use.entry->position;
     use.place.version = use.entry == nullptr ? 1 : use.entry->version() + 1;
@@ -161,15 +307,15 @@ void KeyLedger::note(Position position) {
   }
   // Adding moves entries, so all that were found have been changed before.
   for (std::size_t i = 0; i < use_count_; ++i) {
-    if (uses_[i].entry == nullptr) index_->add(noted_[noted_.size() - use_count_ + i].is);
+    if (uses_[i].entry == nullptr) known_->keys.add(noted_[noted_.size() - use_count_ + i].is);
   }
   use_count_ = 0;
 }
 
 void KeyLedger::undo() noexcept {
   for (auto noted = noted_.rbegin(); noted != noted_.rend(); ++noted) {
-    KeyEntry* const entry =
-        index_->find(noted->is.hash, [&](const KeyEntry& found) { return found == noted->is; });
+    KeyEntry* const entry = known_->keys.find(
+        noted->is.hash, [&](const KeyEntry& found) { return found == noted->is; });
     assert(entry != nullptr);
     if (!planted(Mistake::keys_of_a_refused_batch_stay)) *entry = noted->was;
   }

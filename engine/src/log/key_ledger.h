@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <optional>
 #include <vector>
@@ -7,34 +8,49 @@
 #include "format/control.h"
 #include "format/key_block.h"
 #include "format/keys_file.h"
-#include "keys/event_id_index.h"
-#include "keys/key_index.h"
+#include "keys/key_indexes.h"
+#include "log/keys_keeper.h"
 #include "log/log_files.h"
 #include "log/segment_file.h"
+#include "log/stored_keys.h"
 #include "tailrace/record.h"
 
 namespace tailrace {
 
+/// How a key stands: its last record.
+struct KeyState {
+  std::uint64_t version = 0;
+  bool released = false;
+  Sequence sequence = 0;
+  Position position = 0;  // 0: the record has been removed
+};
+
 /// What the writer knows of keys: the index, and the records behind it. It gives each key of a new
 /// record its history: the record before, the version. Nothing is known until the first record
-/// with keys comes; then the index is built from the segments, once.
+/// with keys comes; then the index is built, once: from keys/checkpoint or keys/base, if they are
+/// there, and the segments behind.
 ///
 /// For each record: look_up, put, and once its place is certain, note. What was noted since keep
 /// can be undone, as long as it has not been published.
 ///
 /// Invariants:
 ///  1. Behind each index entry stands a record whose key block has a key of that hash with that
-///     version and release; it is the last one with that key.
+///     version and release, or, if that has been removed, such an entry of keys/base; it is the
+///     last one with that key.
 ///  2. `uses_` belong to one record; entries in them are right until note or the next look_up.
+///  3. With the index there is the table of types. It tells of all records before `types_to_`,
+///     which lies in the segment that is being written.
 /// Threads: the appender's.
 class KeyLedger {
  public:
-  KeyLedger(const LogFiles& files, ControlView control) : files_(files), control_(control) {}
+  KeyLedger(const LogFiles& files, ControlView control, KeysKeeper& keeper)
+      : files_(files), control_(control), keeper_(keeper) {}
 
   /// The segment that is being written, mapped: records in it are looked at there.
   void stand_in(Position base, const std::byte* segment) noexcept {
     current_base_ = base;
     current_ = segment;
+    types_to_ = std::max(types_to_, base + kSegmentHeaderBytes);
   }
 
   /// Room for the keys of one append; the first time the index is built from everything before
@@ -42,7 +58,7 @@ class KeyLedger {
   [[nodiscard]] Result<void> prepare(std::uint64_t keys, Position end);
 
   /// Finds how the keys of a record stand. Errors: io, permission, corrupt (an older segment cannot
-  /// be looked at).
+  /// be looked at), keys_incomplete (a key is not known, and what was removed may have carried it).
   [[nodiscard]] Result<void> look_up(const RecordInput& record);
   /// Writes the key block of the record that was looked up. Returns its size in bytes.
   std::uint64_t put(std::byte* at) const noexcept;
@@ -55,8 +71,8 @@ class KeyLedger {
   void undo() noexcept;
 
   /// How a key stands now, or nothing if no record carries it. prepare() must have been called.
-  /// Errors: as look_up.
-  [[nodiscard]] Result<std::optional<KeyEntry>> state_of(std::string_view key);
+  /// If incomplete(), nothing does not mean that no removed record did. Errors: as look_up.
+  [[nodiscard]] Result<std::optional<KeyState>> state_of(std::string_view key);
   /// The frame at a position before the end, and the bytes from there to the end of what can be
   /// looked at. Valid until the next call for another segment. Errors: as look_up.
   struct Frame {
@@ -65,6 +81,26 @@ class KeyLedger {
   };
   [[nodiscard]] Result<Frame> frame_at(Position position);
 
+  /// How a record stands in the history of one of its keys.
+  struct Link {
+    Sequence sequence = 0;
+    std::uint32_t type = 0;
+    Position previous = 0;  // of the record before it with the key; 0 = none
+    std::uint64_t version = 0;
+  };
+  /// The record at a position that carries the key, or nothing if it has been removed.
+  /// Errors: as look_up.
+  [[nodiscard]] Result<std::optional<Link>> link_at(Position position, std::string_view key);
+
+  /// For a record that its key's history does not fit.
+  [[nodiscard]] Error broken_history(Position position) const;
+
+  /// Brings the table of types up to `end`: what has been published since the last time. To be
+  /// called before the segment is left. Errors: io (no memory); to be called again.
+  [[nodiscard]] Result<void> take_types(Position end);
+  /// prepare() must have been called.
+  [[nodiscard]] TypeTable& types() noexcept { return known_->types; }
+
   /// Whether the record at a position has not been removed. (A trim may come at any moment: to be
   /// asked after the record was looked at.)
   [[nodiscard]] bool retained(Position position) const noexcept {
@@ -72,10 +108,16 @@ class KeyLedger {
   }
   /// Errors: io, permission, corrupt.
   [[nodiscard]] Result<Sequence> first_retained_sequence() const;
-  /// The index was built when a part of the log had been removed: a key that is not in it may have
-  /// been written there.
+  /// When the index was built a part of the log had been removed, and what that said of keys was
+  /// lost: a key that is not in it may have been written there.
   [[nodiscard]] bool incomplete() const noexcept { return incomplete_; }
-  [[nodiscard]] const KeyIndex* index() const noexcept { return index_ ? &*index_ : nullptr; }
+  /// Records gone over to build the index. Threads: any.
+  [[nodiscard]] std::uint64_t records_read() const noexcept {
+    return records_read_.load(std::memory_order_relaxed);
+  }
+  /// For a key that is not known while incomplete().
+  [[nodiscard]] Error unknown_key(std::string_view key) const;
+  [[nodiscard]] const KeyIndex* index() const noexcept { return known_ ? &known_->keys : nullptr; }
 
   // key_ledger_ids.cc: event ids.
   /// The request that an event id was appended with, if it is one of the last ones.
@@ -89,9 +131,11 @@ class KeyLedger {
   [[nodiscard]] Result<std::optional<FoundId>> find_id(const SubmittedId& submitted, Position end);
   /// The id that was looked for last, and not found, stands in the record at `position`, which has
   /// been published.
-  void note_id(Position position) noexcept { ids_->add(id_hash_, position); }
+  void note_id(Position position) noexcept { known_->ids->add(id_hash_, position); }
   /// Of a log that takes ids, after the first look.
-  [[nodiscard]] const EventIdIndex* ids() const noexcept { return ids_ ? &*ids_ : nullptr; }
+  [[nodiscard]] const EventIdIndex* ids() const noexcept {
+    return known_ && known_->ids ? &*known_->ids : nullptr;
+  }
 
  private:
   struct Use {
@@ -105,17 +149,33 @@ class KeyLedger {
     KeyEntry is;
   };
 
+  enum class Source : std::uint8_t { checkpoint, base, nothing };
+  /// Where one key of an entry that is looked for stands.
+  struct Found {
+    KeyEntry* entry = nullptr;  // none: the key is not known
+    Sequence sequence = 0;
+    bool removed = false;
+  };
+
   [[nodiscard]] Result<void> build(Position end);
-  [[nodiscard]] Result<KeyEntry*> find(std::string_view key, const KeyHash& hash);
+  [[nodiscard]] Result<std::optional<StoredKeys>> open_stored(Source source, Position first) const;
+  [[nodiscard]] Result<KeyIndexes> load_known(const KeysFileView* stored) const;
+  [[nodiscard]] Result<Found> find(std::string_view key, const KeyHash& hash,
+                                   std::span<const Use> others = {});
+  [[nodiscard]] Result<bool> is_of(const KeyEntry& entry, std::string_view key, Found& found);
+  [[nodiscard]] Result<const KeysFileView*> removed_keys();
   [[nodiscard]] Result<std::optional<FoundId>> id_at(const EventIdIndex::Place& place,
                                                      const SubmittedId& wanted);
   [[nodiscard]] Result<IdEntry> removed_id(const EventIdIndex::Place& place);
 
   const LogFiles& files_;
   ControlView control_;
-  std::optional<KeyIndex> index_;
-  std::optional<EventIdIndex> ids_;  // both, or only index_ in a log that takes no ids
-  KeyHash id_hash_;                  // of the id that was looked for last
+  KeysKeeper& keeper_;
+  std::optional<KeyIndexes> known_;
+  std::optional<StoredKeys> stored_;  // tells of removed records
+  std::atomic<std::uint64_t> records_read_{0};
+  Position types_to_ = 0;
+  KeyHash id_hash_;  // of the id that was looked for last
   bool incomplete_ = false;
   Position current_base_ = 0;
   const std::byte* current_ = nullptr;

@@ -52,11 +52,11 @@ Result<std::optional<KeyLedger::FoundId>> KeyLedger::find_id(const SubmittedId& 
   }
   if (auto ready = prepare(0, end); !ready) return fail(std::move(ready.error()));
   id_hash_ = hash_event_id(submitted, files_.meta.salt);
-  ids_->prefetch(id_hash_);
-  if (auto room = ids_->reserve(); !room) return fail(std::move(room.error()));
+  known_->ids->prefetch(id_hash_);
+  if (auto room = known_->ids->reserve(); !room) return fail(std::move(room.error()));
   std::optional<Error> error;
   std::optional<FoundId> found;
-  static_cast<void>(ids_->find(id_hash_, [&](const EventIdIndex::Place& place) {
+  static_cast<void>(known_->ids->find(id_hash_, [&](const EventIdIndex::Place& place) {
     auto looked = id_at(place, submitted);
     if (!looked) {
       error = std::move(looked.error());
@@ -67,7 +67,7 @@ Result<std::optional<KeyLedger::FoundId>> KeyLedger::find_id(const SubmittedId& 
   }));
   if (error) return fail(std::move(*error));
   // Where nobody knows what has been removed, the ids that are known must fill the window.
-  if (!found && incomplete_ && ids_->known() < ids_->window()) {
+  if (!found && incomplete_ && known_->ids->known() < known_->ids->window()) {
     return fail(Error(errc::keys_incomplete,
                       fmt::format("the event id {} is in no record that the log still has, but may "
                                   "be in one that was removed",
@@ -110,11 +110,18 @@ Result<std::optional<KeyLedger::FoundId>> KeyLedger::id_at(const EventIdIndex::P
 
 /// An id whose record has been removed.
 Result<IdEntry> KeyLedger::removed_id(const EventIdIndex::Place& place) {
-  return fail(Error(errc::keys_incomplete,
-                    fmt::format("a request with this event id, or one of the same hash, has been "
-                                "removed from the log (position {})",
-                                place.position))
-                  .next("append without the id, if the request cannot have been appended yet"));
+  auto removed = removed_keys();
+  if (!removed) return fail(std::move(removed.error()));
+  auto id = (*removed)->id(place.ordinal);
+  if (!id) return fail(std::move(id.error()));
+  if (*id && (*id)->position == place.position) return **id;
+  return fail(
+      Error(errc::keys_incomplete,
+            fmt::format("a request with this event id, or one of the same hash, has been "
+                        "removed from the log (position {}), and keys/base does not know it",
+                        place.position))
+          .path(files_.root.path())
+          .next("append without the id, if the request cannot have been appended yet"));
 }
 
 }  // namespace tailrace

@@ -5,104 +5,98 @@
 #include <algorithm>
 
 #include "base/planted.h"
-#include "format/frame.h"
-#include "tailrace/record.h"
 
 namespace tailrace {
-namespace {
 
-Error damaged(const LogFiles& files, std::uint64_t number, std::uint64_t offset, const char* why) {
-  return Error(errc::corrupt, fmt::format("keys cannot be read: {}", why))
-      .path(files.root.path_of(files.segment_path(number)))
-      .offset(offset)
-      .next(fmt::format("run: tailrace verify {}", files.root.path()));
+Error KeyScan::broken(Position position) const {
+  const std::uint64_t number = files_.segment_of(position);
+  return Error(errc::corrupt, "records cannot be read: a key's history is broken")
+      .path(files_.root.path_of(files_.segment_path(number)))
+      .offset(position - files_.base_of(number))
+      .next(fmt::format("run: tailrace verify {}", files_.root.path()));
 }
-
-}  // namespace
 
 Result<void> KeyScan::run(Position end) {
-  Cursor at;
-  at.position = files_.base_of(files_.segment_of(retained_));
-  for (bool first = true; at.position < end; first = false) {
-    const std::uint64_t number = files_.segment_of(at.position);
-    auto segment = SegmentFile::open(files_, number);
-    if (!segment) return fail(segment.error());
-    if (!segment->header) return fail(damaged(files_, number, 0, "the segment header is damaged"));
-    if (!first && !links(*segment->header, at)) {
-      return fail(damaged(files_, number, 0, "the segment does not follow the one before it"));
+  while (true) {
+    auto record = scan_.next(end);
+    if (!record) return fail(std::move(record.error()));
+    if (*record == nullptr) return {};
+    ++records_;
+    const RecordScan::Record& found = **record;
+    if (auto done = known_.types.add(found.look.type, found.sequence, found.position); !done)
+      return done;
+    if (found.look.has_event_id()) {
+      if (auto done = take_id(found); !done) return done;
     }
-    at = cursor_at(*segment->header);
-    if (auto done = take_segment(*segment, at, end); !done) return done;
+    if (found.look.key_count == 0) continue;
+    if (auto done = take_keys(found); !done) return done;
   }
-  return {};
 }
 
-Result<void> KeyScan::take_segment(const SegmentFile& segment, Cursor& at, Position end) {
-  const Position base = files_.base_of(segment.number);
-  const Position readable = base + align_down(segment.mapping.size(), kFrameAlignment);
-  const Position stop = std::min(end, base + files_.meta.segment_size_bytes);
-  while (at.position < stop) {
-    if (at.position >= readable) {
-      return fail(damaged(files_, segment.number, at.position - base, "the file ends here"));
-    }
-    const std::byte* const frame = segment.mapping.data() + (at.position - base);
-    const FrameLook look = check_frame(frame, readable - at.position, at.position,
-                                       {files_.crc_seed, at.sequence, at.epoch});
-    if (look.state != FrameState::valid) {
-      return fail(damaged(files_, segment.number, at.position - base, describe(look.state))
-                      .sequence(at.sequence));
-    }
-    at.timestamp_ns = look.timestamp_ns;
-    if (look.kind == FrameKind::padding) {
-      at.position = base + files_.meta.segment_size_bytes;
-      break;
-    }
-    if (look.is_record()) {
-      if (look.key_count != 0) {
-        if (auto done = take_keys(frame, look.key_count, at.position); !done) return done;
-      }
-      if (look.has_event_id()) {
-        if (auto done = take_id(frame, at.position); !done) return done;
-      }
-      ++at.sequence;
-      ++records_;
-    } else {
-      at.epoch = load<Epoch>(frame + kFrameHeaderBytes);
-    }
-    at.position += frame_span(look.size);
-    at.data_end = at.position;
+/// The entry that points to where the key stood before. Two keys of one hash may have stood there,
+/// with one version: then it matters only which of them was released there.
+Result<KeyEntry*> KeyScan::entry_before(const KeyView& key, const KeyHash& hash) {
+  if (key.previous == 0) return nullptr;
+  const auto fits = [&](const KeyEntry& found) {
+    return found.position == key.previous && found.version() + 1 == key.version;
+  };
+  KeyIndex& index = known_.keys;
+  KeyEntry* const first = index.find(hash, fits);
+  if (!index.has_twins() || first == nullptr || planted(Mistake::twins_are_mixed_up)) return first;
+  KeyEntry* const other = index.find(hash, [&](const KeyEntry& found) {
+    return fits(found) && found.released() != first->released();
+  });
+  if (other == nullptr) return first;
+  auto released = was_released(key, hash);
+  if (!released) return fail(std::move(released.error()));
+  return first->released() == *released ? first : other;
+}
+
+/// What the record before says of a key.
+Result<bool> KeyScan::was_released(const KeyView& key, const KeyHash& hash) const {
+  if (key.previous < from_) {
+    if (stored_ == nullptr) return fail(broken(key.previous));
+    auto stored = stored_->find(key.bytes, hash.high, hash.low);
+    if (!stored) return fail(std::move(stored.error()));
+    if (!*stored) return fail(broken(key.previous));
+    return (*stored)->released;
   }
-  return {};
+  const std::uint64_t number = files_.segment_of(key.previous);
+  const std::uint64_t offset = key.previous - files_.base_of(number);
+  auto segment = SegmentFile::open(files_, number);
+  if (!segment) return fail(std::move(segment.error()));
+  const std::byte* its = nullptr;
+  if (offset + kFrameHeaderBytes <= segment->mapping.size()) {
+    const std::byte* const frame = segment->mapping.data() + offset;
+    its = key_in_frame(frame, segment->mapping.size() - offset, key.bytes);
+  }
+  if (its == nullptr) return fail(broken(key.previous));
+  return (load<std::uint8_t>(its + key_offset::kFlags) & kKeyReleased) != 0;
 }
 
 /// An id stands only in the first record of its request, so each one met is the next.
-Result<void> KeyScan::take_id(const std::byte* frame, Position position) {
-  if (ids_ == nullptr) return {};
-  if (auto room = ids_->reserve(); !room) return room;
-  const EventIdEntry entry = event_id_at(frame + kFrameHeaderBytes);
-  ids_->add(hash_event_id(entry.submitted, files_.meta.salt), position);
+Result<void> KeyScan::take_id(const RecordScan::Record& record) {
+  if (!known_.ids) return {};
+  if (auto room = known_.ids->reserve(); !room) return room;
+  const EventIdEntry entry = event_id_at(record.frame + kFrameHeaderBytes);
+  known_.ids->add(hash_event_id(entry.submitted, files_.meta.salt), record.position);
   return {};
 }
 
-/// The entry to be changed is the one that points to where the key stood before.
-Result<void> KeyScan::take_keys(const std::byte* frame, std::uint8_t count, Position position) {
-  if (auto room = index_.reserve(count); !room) return room;
-  const auto kind = load<FrameKind>(frame + frame_offset::kKind);
-  for (const KeyView key : KeyRange(first_key(frame, kind), count)) {
+Result<void> KeyScan::take_keys(const RecordScan::Record& record) {
+  const std::uint8_t count = record.look.key_count;
+  if (auto room = known_.keys.reserve(count); !room) return room;
+  for (const KeyView key : KeyRange(first_key(record.frame, record.look.kind), count)) {
     const KeyHash hash = hash_key(key.bytes, files_.meta.salt);
-    const KeyEntry is{hash, position, KeyEntry::make_state(key.version, key.released)};
-    KeyEntry* const entry =
-        key.previous == 0 ? nullptr : index_.find(hash, [&](const KeyEntry& found) {
-          return found.position == key.previous && found.version() + 1 == key.version;
-        });
-    if (entry != nullptr) {
-      *entry = is;
-    } else if (key.previous < retained_ || key.previous == 0) {
-      index_.add(is);
+    const KeyEntry is{hash, record.position, KeyEntry::make_state(key.version, key.released)};
+    auto entry = entry_before(key, hash);
+    if (!entry) return fail(std::move(entry.error()));
+    if (*entry != nullptr) {
+      **entry = is;
+    } else if (key.previous == 0 || (key.previous < from_ && gaps_)) {
+      known_.keys.add(is);
     } else {
-      const std::uint64_t number = files_.segment_of(position);
-      return fail(
-          damaged(files_, number, position - files_.base_of(number), "a key's history is broken"));
+      return fail(broken(record.position).sequence(record.sequence));
     }
   }
   return {};

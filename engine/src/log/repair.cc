@@ -9,6 +9,7 @@
 #include "log/judge.h"
 #include "log/overlay.h"
 #include "log/recovery.h"
+#include "log/repair_keys.h"
 #include "log/tail.h"
 #include "log/writer_lock.h"
 #include "tailrace/log.h"
@@ -217,7 +218,12 @@ bool same(const RepairPlan& a, const RepairPlan& b) {
 Result<RepairPlan> plan_repair(const std::filesystem::path& path) {
   auto patient = examine(path);
   if (!patient) return fail(patient.error());
-  return plan_for(*patient);
+  auto plan = plan_for(*patient);
+  if (!plan || plan->damage.verdict == Verdict::corrupt) return plan;
+  if (auto done = examine_keys(patient->files, retained_by(*patient), *plan); !done) {
+    return fail(std::move(done.error()));
+  }
+  return plan;
 }
 
 Result<std::string> repair(const std::filesystem::path& path, const RepairPlan& plan) {

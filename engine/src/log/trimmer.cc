@@ -45,6 +45,16 @@ bool Trimmer::look() {
   punch();
   switch (step_) {
     case Step::idle: return consider();
+    case Step::base: {
+      auto covered = keeper_.covers(plan_.new_first_position);
+      if (!covered) {
+        finish(fail(std::move(covered.error())));
+        return false;
+      }
+      if (*covered) announce();
+      keep_hold();
+      return true;
+    }
     case Step::anchors: {
       if (committer_.retained_from() < plan_.new_first_position) return true;
       if (auto told = tell_control(); !told) {
@@ -146,6 +156,12 @@ bool Trimmer::start(const TrimPlan& plan) {
     finish({});
     return false;
   }
+  step_ = Step::base;
+  return true;
+}
+
+/// keys/base covers what is going to be removed: the log's files may say that it is gone.
+void Trimmer::announce() {
   if (planted(Mistake::control_trimmed_first)) {
     control_.view().set_first_retained(plan_.new_first_position);
   }
@@ -154,7 +170,6 @@ bool Trimmer::start(const TrimPlan& plan) {
   }
   committer_.retain_from(plan_.new_first_position);
   step_ = Step::anchors;
-  return true;
 }
 
 /// Both anchors say it: whoever opens the log knows. Now readers.
@@ -208,6 +223,14 @@ void Trimmer::punch() {
                                   static_cast<off_t>(files_.meta.segment_size_bytes)));
     removed_.pop_front();
   }
+}
+
+/// A base takes its time; an append that waits for a consumer shall not wait for that.
+void Trimmer::keep_hold() {
+  const std::int64_t now = Clock::boottime_ns();
+  if (!automatic() || now < consider_at_ns_) return;
+  consider_at_ns_ = now + kHoldingEveryNs;
+  if (const auto pins = collect_pins(files_)) update_hold(*pins);
 }
 
 void Trimmer::update_hold(const std::vector<Pin>& pins) noexcept {

@@ -8,25 +8,30 @@
 #include "log/age_clock.h"
 #include "log/committer.h"
 #include "log/control_file.h"
+#include "log/keys_keeper.h"
 #include "log/trim.h"
 
 namespace tailrace {
 
-/// Removes a writer's oldest segments, off the append path, step by step: both anchors say where
-/// the log begins from now on, then `control` does, then files go, oldest first. A crash in between
-/// leaves files that nobody needs; the next opening removes them.
+/// Removes a writer's oldest segments, off the append path, step by step: keys/base covers what
+/// goes, then both anchors say where the log begins from now on, then `control` does, then files
+/// go, oldest first. A crash in between leaves a base that covers more than it has to, or files
+/// that nobody needs; the next opening removes those.
 ///
 /// Invariants:
 ///  1. A file is removed only when both anchors and `control` durably say that it is gone.
-///  2. The first retained segment is synced, its header included, and its header is right.
+///  2. keys/base durably tells of everything that both anchors say is gone.
+///  3. The first retained segment is synced, its header included, and its header is right.
 /// Threads: look and what it calls belong to the preparer's; ask, answer and stop to the writer's.
 class Trimmer {
  public:
   Trimmer(const LogFiles& files, Committer& committer, const ControlFile& control,
-          const std::atomic<Position>& published, const Retention& options) noexcept
+          KeysKeeper& keeper, const std::atomic<Position>& published,
+          const Retention& options) noexcept
       : files_(files),
         committer_(committer),
         control_(control),
+        keeper_(keeper),
         published_(published),
         options_(options) {}
 
@@ -55,7 +60,7 @@ class Trimmer {
   void stop();
 
  private:
-  enum class Step : std::uint8_t { idle, anchors, remove };
+  enum class Step : std::uint8_t { idle, base, anchors, remove };
   struct Removed {
     Fd file;
     std::int64_t punch_at_ns = 0;  // CLOCK_BOOTTIME
@@ -69,16 +74,19 @@ class Trimmer {
   [[nodiscard]] Result<TrimPlan> plan(const TrimTarget& target, const std::vector<Pin>& pins) const;
   [[nodiscard]] Result<std::optional<TrimPlan>> due(const std::vector<Pin>& pins);
   [[nodiscard]] bool start(const TrimPlan& plan);
+  void announce();
   [[nodiscard]] Result<void> tell_control();
   [[nodiscard]] Result<bool> remove_some();
   void keep_for_punching(const std::string& name);
   void punch();
+  void keep_hold();
   void update_hold(const std::vector<Pin>& pins) noexcept;
   void finish(Result<void> how);
 
   const LogFiles& files_;
   Committer& committer_;
   const ControlFile& control_;
+  KeysKeeper& keeper_;
   const std::atomic<Position>& published_;
   Retention options_;
   std::atomic<bool> open_{false};

@@ -4,6 +4,7 @@
 #include "log/journal_scan.h"
 #include "log/judge.h"
 #include "log/log_files.h"
+#include "log/stored_keys.h"
 #include "tailrace/log.h"
 
 namespace tailrace {
@@ -89,6 +90,25 @@ Result<void> check_live_journal(const LogFiles& files, const ControlFile& contro
   return {};
 }
 
+/// Whether keys/base tells of what was removed. A checkpoint is nobody's loss.
+Result<void> check_keys(const LogFiles& files, const ControlFile& control, VerifyReport& report) {
+  const Position first = control.view().first_retained();
+  if (report.verdict == Verdict::corrupt || first == 0) return {};
+  auto base = StoredKeys::open_base(files, first);
+  auto whole = base ? base->view.check() : Result<void>(fail(base.error()));
+  if (whole && !base->view.incomplete()) return {};
+  if (!whole && control.view().first_retained() > first) return check_keys(files, control, report);
+  const bool read = whole || whole.error().code() == errc::corrupt ||
+                    whole.error().code() == errc::keys_incomplete;
+  if (!read) return whole;
+  report.verdict = Verdict::corrupt;
+  report.file = std::string(file_name::kKeys) + "/" + file_name::kKeysBase;
+  report.offset = !whole && whole.error().offset() != kUnknown ? whole.error().offset() : 0;
+  report.sequence = 0;
+  report.detail = whole ? "what an earlier base knew of keys is lost" : whole.error().what();
+  return {};
+}
+
 /// A live writer's log: whatever it had published when this began must be found valid.
 Result<VerifyReport> verify_live(const LogFiles& files, const ControlFile& control,
                                  const VerifyOptions& options) {
@@ -112,6 +132,7 @@ Result<VerifyReport> verify_live(const LogFiles& files, const ControlFile& contr
   if (options.deep && report.verdict == Verdict::ok) {
     if (auto done = check_live_journal(files, control, report); !done) return fail(done.error());
   }
+  if (auto done = check_keys(files, control, report); !done) return fail(done.error());
   return report;
 }
 
@@ -145,6 +166,7 @@ Result<VerifyReport> verify(const std::filesystem::path& path, const VerifyOptio
   if (!judged) return fail(judged.error());
   VerifyReport report = report_of(*judged, judged->corrupt);
   report.journal_checked = journal->has_value();
+  if (auto done = check_keys(*files, *control, report); !done) return fail(done.error());
   return report;
 }
 

@@ -56,10 +56,11 @@ class Writer::Impl : public ForkGuard {
                    {options.sync, options.sync_interval, options.sync_bytes,
                     [this] { appender_.poison(); }}),
         syncer_(files_, segments_, committer_),
-        trimmer_(files_, committer_, control_file_, published_, options.retention),
+        keeper_(files_, committer_, control_, published_),
+        trimmer_(files_, committer_, control_file_, keeper_, published_, options.retention),
         preparer_(files_, segments_, committer_, trimmer_, control_file_.activity(), marks_,
                   published_, {options.populate_ahead_bytes, options.when_behind}),
-        keys_(files_, control_),
+        keys_(files_, control_, keeper_),
         appender_(files_, control_, committer_, preparer_, marks_, keys_, process_clock(),
                   published_),
         options_(options) {}
@@ -92,7 +93,7 @@ class Writer::Impl : public ForkGuard {
   WriterStats stats() const noexcept {
     const ActivityView activity = control_file_.activity();
     return {activity.get(&Activity::segments_ready), activity.get(&Activity::segments_late),
-            activity.get(&Activity::commits)};
+            activity.get(&Activity::commits), keys_.records_read()};
   }
 
  private:
@@ -109,6 +110,7 @@ class Writer::Impl : public ForkGuard {
   alignas(64) std::atomic<Position> published_{0};  // the appender's, for the threads around it
   Committer committer_;
   Syncer syncer_;
+  KeysKeeper keeper_;
   Trimmer trimmer_;
   Preparer preparer_;
   KeyLedger keys_;
@@ -185,6 +187,7 @@ Result<void> Writer::Impl::stand_at(const Recovered& recovered) {
   }
   if (auto started = committer_.start(); !started) return started;
   if (auto started = syncer_.start(); !started) return started;
+  if (auto started = keeper_.start(); !started) return started;
   if (auto started = preparer_.start(at_boundary ? number : number + 1); !started) return started;
   return at_boundary ? appender_.begin_segment(end) : Result<void>{};
 }
@@ -237,6 +240,7 @@ Result<void> Writer::Impl::close() {
   if (helper_) helper_->stop();
   preparer_.stop();
   trimmer_.stop();
+  keeper_.stop();
   syncer_.stop();
   committer_.stop();
   if (helper_ && synced) synced = syncer_.settle(appender_.end());

@@ -1,0 +1,26 @@
+#include "tailrace/query.h"
+
+#include <algorithm>
+
+namespace tailrace {
+namespace {
+
+bool carries(const RecordView& record, const std::string& key) noexcept {
+  return std::ranges::any_of(record.keys, [&](const KeyView& its) { return its.bytes == key; });
+}
+
+}  // namespace
+
+bool matches(const QueryItem& item, const RecordView& record) noexcept {
+  return (item.types.empty() ||
+          std::find(item.types.begin(), item.types.end(), record.type) != item.types.end()) &&
+         std::all_of(item.keys.begin(), item.keys.end(),
+                     [&](const std::string& key) { return carries(record, key); });
+}
+
+bool matches(const Query& query, const RecordView& record) noexcept {
+  return query.empty() || std::any_of(query.begin(), query.end(),
+                                      [&](const QueryItem& item) { return matches(item, record); });
+}
+
+}  // namespace tailrace
