@@ -3,12 +3,7 @@
 // once; for exactly as many ids as the log's window has, before and after restarts; whatever
 // conditions, failures and other users do meanwhile.
 
-#include <algorithm>
-#include <random>
-#include <unordered_map>
-
 #include "common/damage.h"
-#include "keys/key_hash.h"
 #include "log/writer_access.h"
 #include "retention/trimming.h"
 
@@ -344,58 +339,6 @@ TEST(EventIds, KeysOfTheEngineAreRefused) {
   EXPECT_EQ(code_of(writer.claim(1, record)), errc::invalid_argument);
   EXPECT_EQ(code_of(try_append(writer, number(1), record)), errc::invalid_argument);
   EXPECT_EQ(writer.last_sequence(), 0u);
-}
-
-/// Against an evaluator that knows nothing but what was appended.
-TEST(EventIds, RandomRequestsAreAppendedOnceWithinTheWindow) {
-  use_memory_disk();
-  std::mt19937_64 random(run_seed());
-  std::uint64_t asked = 0;
-  std::uint64_t repeated = 0;
-  for (std::uint64_t round = 0; round < times(12, 100); ++round) {
-    hash_mask = round % 3 == 1 ? 0xf : ~std::uint64_t{0};
-    const std::uint64_t window = 1 + random() % 300;
-    const std::uint64_t kinds = 1 + random() % 600;
-    const TempLog log(kSmallSegment, 0, window);
-    std::vector<std::pair<std::uint64_t, AppendedBatch>> taken;  // ids in their order
-    std::optional<Writer> writer;
-    const std::string payload(round % 2 == 0 ? 5000 : 10, 'p');
-    for (int request = 0; request < 1500; ++request) {
-      if (!writer || random() % 500 == 0) {
-        if (writer) must(writer->close());
-        writer.reset();
-        WriterOptions options;
-        options.sync = SyncPolicy::none;
-        writer.emplace(log.writer(options));
-      }
-      if (random() % 3 == 0) must(writer->append(as_bytes("without")));
-      const std::uint64_t id = random() % kinds;
-      const std::string key = "key" + std::to_string(id % 7);
-      const std::string_view keys[] = {key};
-      const RecordInput records[2] = {{as_bytes(payload), 1, {keys, id % 2}},
-                                      {as_bytes("second"), 2, keys}};
-      const std::span<const RecordInput> batch(records, 1 + id % 2);
-      const std::size_t first = taken.size() - std::min<std::uint64_t>(taken.size(), window);
-      const auto earlier =
-          std::find_if(taken.begin() + static_cast<std::ptrdiff_t>(first), taken.end(),
-                       [&](const auto& one) { return one.first == id; });
-      const Decision decision = must(writer->append_if({batch, {}, number(id)}));
-      ++asked;
-      ASSERT_EQ(decision.duplicate, earlier != taken.end()) << "request " << request;
-      if (decision.duplicate) {
-        ++repeated;
-        ASSERT_TRUE(same_place(decision.place, earlier->second)) << "request " << request;
-      } else {
-        taken.emplace_back(id, decision.place);
-      }
-    }
-    must(writer->close());
-    ASSERT_EQ(must(verify(log.path())).verdict, Verdict::ok);
-  }
-  hash_mask = ~std::uint64_t{0};
-  std::printf("requests: %llu, duplicates: %llu\n", static_cast<unsigned long long>(asked),
-              static_cast<unsigned long long>(repeated));
-  EXPECT_GT(repeated, asked / 20);
 }
 
 }  // namespace
