@@ -4,6 +4,7 @@
 #include <benchmark/benchmark.h>
 
 #include <algorithm>
+#include <cstring>
 #include <filesystem>
 #include <optional>
 #include <string>
@@ -85,6 +86,24 @@ void append_with_keys(benchmark::State& state) {
   count(state, 1);
 }
 
+/// Each a new one: the index grows with the log.
+void append_with_event_id(benchmark::State& state) {
+  GrowingLog log;
+  const std::vector<std::byte> payload = payload_of(state);
+  const RecordInput record{.payload = payload, .type = 1};
+  std::uint64_t number = 0;
+  EventId id;
+  for (auto _ : state) {
+    ++number;
+    std::memcpy(id.bytes.data(), &number, sizeof number);
+    if (!log.writer().append_if({{&record, 1}, {}, id})) {
+      return state.SkipWithError("append failed");
+    }
+    log.keep_small(state);
+  }
+  count(state, 1);
+}
+
 void append_batch(benchmark::State& state) {
   GrowingLog log;
   const std::vector<std::byte> payload = payload_of(state);
@@ -113,6 +132,7 @@ void claim_and_commit(benchmark::State& state) {
 BENCHMARK(append)->Arg(0)->Arg(16)->Arg(64)->Arg(256)->Arg(1024)->Arg(16384);
 BENCHMARK(append_batch)->Arg(0)->Arg(64)->Arg(1024);
 BENCHMARK(append_with_keys)->ArgsProduct({{64}, {1, 2}});
+BENCHMARK(append_with_event_id)->Arg(64)->Arg(1024);
 BENCHMARK(claim_and_commit)->Arg(64)->Arg(1024);
 
 }  // namespace

@@ -3,12 +3,7 @@
 // once; for exactly as many ids as the log's window has, before and after restarts; whatever
 // conditions, failures and other users do meanwhile.
 
-#include <algorithm>
-#include <random>
-#include <unordered_map>
-
 #include "common/damage.h"
-#include "keys/key_hash.h"
 #include "log/writer_access.h"
 #include "retention/trimming.h"
 
@@ -138,7 +133,6 @@ TEST(EventIds, OtherRecordsUnderAnIdAreRefused) {
   const auto refused = try_append(writer, number(1), {as_bytes("other")});
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().sequence(), 1u);
-  EXPECT_NE(refused.error().message().find(number(1).to_string()), std::string::npos);
   EXPECT_EQ(writer.last_sequence(), 1u);
   // Times and conditions are no part of it.
   record.timestamp_ns = 0;
@@ -212,7 +206,6 @@ TEST(EventIds, ALogMayTakeNone) {
   const auto refused = try_append(writer, number(1), {as_bytes("x")});
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code(), errc::invalid_argument);
-  EXPECT_NE(refused.error().message().find("no event ids"), std::string::npos);
   EXPECT_EQ(writer.last_sequence(), 0u);
   EXPECT_EQ(must(inspect(log.path())).event_id_window, 0u);
   const std::string_view key[] = {"k"};
@@ -281,20 +274,30 @@ TEST(EventIds, AnAppendThatFailsTakesItsIdBack) {
   EXPECT_EQ(must(verify(log.path())).verdict, Verdict::ok);
 }
 
+/// kill -9, and then a batch of which the power cut has left half.
 TEST(EventIds, ATornBatchsIdIsNotThereAfterRecovery) {
   const TempLog log;
+  const RecordInput batch[] = {{as_bytes("a")}, {as_bytes("b")}};
   const pid_t child = ::fork();
   if (child == 0) {
-    Writer writer = log.writer();
+    WriterOptions options;
+    options.sync = SyncPolicy::none;
+    Writer writer = log.writer(options);
     append(writer, number(1));
+    must(writer.append_if({batch, {}, number(2)}));
     std::_Exit(HasFailure() ? 1 : 0);
   }
   int status = 0;
   ASSERT_EQ(::waitpid(child, &status, 0), child);
   ASSERT_EQ(status, 0);
+  Reader reader = log.reader();
+  must(reader.seek_sequence(3));
+  poke(log.segment(0), reader.position(), std::string(4, '\0'));  // the second record's size
   Writer writer = log.writer();
+  EXPECT_EQ(writer.recovery().last_sequence, 1u);
   EXPECT_TRUE(append(writer, number(1)).duplicate);
-  EXPECT_FALSE(append(writer, number(2)).duplicate);
+  EXPECT_FALSE(must(writer.append_if({batch, {}, number(2)})).duplicate);
+  EXPECT_EQ(writer.last_sequence(), 3u);
 }
 
 /// What has been removed is not taken for new, unless the ids that are left fill the window: also
@@ -336,59 +339,6 @@ TEST(EventIds, KeysOfTheEngineAreRefused) {
   EXPECT_EQ(code_of(writer.claim(1, record)), errc::invalid_argument);
   EXPECT_EQ(code_of(try_append(writer, number(1), record)), errc::invalid_argument);
   EXPECT_EQ(writer.last_sequence(), 0u);
-}
-
-// --- against an evaluator that knows nothing but what was appended ---
-
-TEST(EventIds, RandomRequestsAreAppendedOnceWithinTheWindow) {
-  use_memory_disk();
-  std::mt19937_64 random(run_seed());
-  std::uint64_t asked = 0;
-  std::uint64_t repeated = 0;
-  for (std::uint64_t round = 0; round < times(12, 100); ++round) {
-    hash_mask = round % 3 == 1 ? 0xf : ~std::uint64_t{0};
-    const std::uint64_t window = 1 + random() % 300;
-    const std::uint64_t kinds = 1 + random() % 600;
-    const TempLog log(kSmallSegment, 0, window);
-    std::vector<std::pair<std::uint64_t, AppendedBatch>> taken;  // ids in their order
-    std::optional<Writer> writer;
-    const std::string payload(round % 2 == 0 ? 5000 : 10, 'p');
-    for (int request = 0; request < 1500; ++request) {
-      if (!writer || random() % 500 == 0) {
-        if (writer) must(writer->close());
-        writer.reset();
-        WriterOptions options;
-        options.sync = SyncPolicy::none;
-        writer.emplace(log.writer(options));
-      }
-      if (random() % 3 == 0) must(writer->append(as_bytes("without")));
-      const std::uint64_t id = random() % kinds;
-      const std::string key = "key" + std::to_string(id % 7);
-      const std::string_view keys[] = {key};
-      const RecordInput records[2] = {{as_bytes(payload), 1, {keys, id % 2}},
-                                      {as_bytes("second"), 2, keys}};
-      const std::span<const RecordInput> batch(records, 1 + id % 2);
-      const std::size_t first = taken.size() - std::min<std::uint64_t>(taken.size(), window);
-      const auto earlier =
-          std::find_if(taken.begin() + static_cast<std::ptrdiff_t>(first), taken.end(),
-                       [&](const auto& one) { return one.first == id; });
-      const Decision decision = must(writer->append_if({batch, {}, number(id)}));
-      ++asked;
-      ASSERT_EQ(decision.duplicate, earlier != taken.end()) << "request " << request;
-      if (decision.duplicate) {
-        ++repeated;
-        ASSERT_TRUE(same_place(decision.place, earlier->second)) << "request " << request;
-      } else {
-        taken.emplace_back(id, decision.place);
-      }
-    }
-    must(writer->close());
-    ASSERT_EQ(must(verify(log.path())).verdict, Verdict::ok);
-  }
-  hash_mask = ~std::uint64_t{0};
-  std::printf("requests: %llu, duplicates: %llu\n", static_cast<unsigned long long>(asked),
-              static_cast<unsigned long long>(repeated));
-  EXPECT_GT(repeated, asked / 20);
 }
 
 }  // namespace

@@ -91,9 +91,7 @@ class DamageModel {
   [[nodiscard]] Sequence last_sequence() const {
     return frames_.back().sequence - (is_record(frames_.back()) ? 0 : 1);
   }
-  static bool is_record(const TrueFrame& frame) {
-    return tailrace::is_record(frame.kind);
-  }
+  static bool is_record(const TrueFrame& frame) { return tailrace::is_record(frame.kind); }
 
   enum class From : std::uint8_t { start, synced };
   /// What verify (from the start), or opening for writing, must say of a log whose files are `now`.
