@@ -159,6 +159,9 @@ void add_read(CLI::App& app, Run& run) {
              {"N", "a number from 0 to 4294967295", "only records of type N (repeatable)"});
   sub.add_flag("--all", options->filter.engine_records, "the engine's own records too");
   auto* const json = sub.add_flag("--json", options->json, "one JSON object per record");
+  sub.add_flag_callback(
+         "--ids", [options] { options->ids = EventIds::yes; }, "with --json: event ids, too")
+      ->needs(json);
   auto* const raw = sub.add_flag("--raw", options->raw, "payloads with nothing between");
   auto* const format = add_value(
       sub, "--format", options->format, PrintFormat::parse,
