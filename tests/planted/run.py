@@ -140,6 +140,7 @@ CATCHERS = {
     "checkpoint_of_another_history": ["log_checkpoint_test"],
     "twins_are_mixed_up": ["log_conditions_test"],
     "twins_share_an_entry": ["log_conditions_test"],
+    "full_segment_is_left": ["log_no_match_test"],
     "no_match_ignores_types": ["log_no_match_test"],
     "no_match_by_the_first_key": ["log_no_match_test"],
     "walk_ends_where_keys_part": ["log_no_match_test"],
