@@ -2,8 +2,10 @@
 // Conditional append: decided exactly, against everything before; nothing is appended if a
 // condition does not hold. Random requests: conditions_model_test.cc.
 
+#include <optional>
+
 #include "common/damage.h"
-#include "retention/trimming.h"
+#include "keys/key_hash.h"
 
 namespace tailrace::test {
 namespace {
@@ -162,6 +164,44 @@ TEST(Conditions, AnAnswerBecomesDurable) {
   EXPECT_LT(writer.durable(), writer.committed());
   must(writer.wait_durable(lost.decided_at, second));
   EXPECT_EQ(writer.durable(), writer.committed());  // the record that made the conflict, too
+}
+
+/// All keys have one hash, and stand in one record with one version; then they part.
+TEST(Conditions, TwinsAreToldApart) {
+  hash_mask = 0;
+  for (const std::string_view later : {"a", "b"}) {
+    for (const bool together : {false, true}) {
+      const TempLog log;
+      std::optional<Writer> writer(log.writer());
+      append_if(*writer, {}, {"a", "b"}, 1);
+      if (together) append_if(*writer, {}, {"a", "b"}, 1);
+      append_if(*writer, {}, {later});
+      const std::uint64_t before = together ? 2 : 1;
+      for (int opening = 0; opening < 2; ++opening) {
+        EXPECT_TRUE(holds(*writer, Condition::exists("a")));
+        EXPECT_EQ(holds(*writer, Condition::exists("b")), later == "b");
+        for (const std::string_view key : {"a", "b"}) {
+          const std::uint64_t version = before + (later == key ? 1 : 0);
+          EXPECT_TRUE(holds(*writer, Condition::version(key, version)))
+              << later << " came later, opening " << opening;
+        }
+        must(writer->close());
+        std::filesystem::remove(log.path() / "keys" / "checkpoint");
+        writer.emplace(log.writer());
+      }
+    }
+  }
+  // Alike in all, and later one goes on alone.
+  const TempLog log;
+  Writer writer = log.writer();
+  append_if(writer, {}, {"a", "b"});
+  append_if(writer, {}, {"a", "b"});
+  append_if(writer, {}, {"b"});
+  append_if(writer, {}, {"b"});
+  append_if(writer, {}, {"a"});
+  EXPECT_TRUE(holds(writer, Condition::version("a", 3)));
+  EXPECT_TRUE(holds(writer, Condition::version("b", 4)));
+  hash_mask = ~std::uint64_t{0};
 }
 
 }  // namespace

@@ -2,7 +2,10 @@
 // The condition no_match: which records a query means, how far a walk along the histories of keys
 // goes, and what cannot be answered.
 
+#include <thread>
+
 #include "common/damage.h"
+#include "format/frame.h"
 #include "keys/type_table.h"
 #include "log/query_walk.h"
 #include "retention/trimming.h"
@@ -101,6 +104,25 @@ TEST(NoMatch, TypesAtTheEndOfASegmentAreKnown) {
     roll(writer, 1);
     EXPECT_EQ(newest(writer, {{.types = {type}}}, 0), sequence);
   }
+}
+
+/// The writer still stands at its end, in its mapping, though all of it is synced.
+TEST(NoMatch, AFullSegmentCanBeLookedAtUntilTheNextOneIsBegun) {
+  const TempLog log;
+  Writer writer = log.writer();
+  append(writer, 1, {"k"});
+  const std::string filler(kSmallSegment - writer.committed() - kFrameHeaderBytes, 'f');
+  must(writer.append(as_bytes(filler), 2));
+  ASSERT_EQ(writer.committed(), kSmallSegment);
+  must(writer.sync());
+  for (int i = 0; i < 30; ++i) {
+    must(writer.trim(before(1)));  // wakes who lets go of old segments
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  EXPECT_EQ(newest(writer, {{.types = {1}, .keys = {"k"}}}, 0), 1u);
+  EXPECT_EQ(newest(writer, {{.types = {2}}}, 0), 2u);
+  EXPECT_GE(append(writer, 3, {"k"}).position, kSmallSegment);
+  EXPECT_EQ(newest(writer, {{.keys = {"k"}}}, 0), 3u);
 }
 
 TEST(NoMatch, AllKeysMustStandInOneRecord) {

@@ -136,6 +136,7 @@ namespace tailrace {
   X(budget_of_each_item, "each item of a query may take as long as a request")                   \
   X(twins_are_mixed_up, "of two keys of one hash the index may take the other one's release")    \
   X(twins_share_an_entry, "two keys of one hash that stood alike are noted in one entry")        \
+  X(full_segment_is_left, "a segment is unmapped when it is full, before the next one is begun") \
   X(removed_is_no_match, "no match among what is left is no match")                              \
   X(condition_checked_before_id, "a retry of a winner is a conflict")                            \
   X(duplicate_ignores_digest, "other records under an event id are a duplicate")                 \

@@ -178,7 +178,10 @@ void Preparer::prepare(std::unique_lock<std::mutex>& lock) {
 
 void Preparer::tidy() {
   const Position published = published_.load(std::memory_order_acquire);
-  const std::uint64_t current = files_.segment_of(published);
+  // At a segment's very end the appender still stands in it, and may look at what is there.
+  const Position last = std::max(published, Position{1}) - 1;
+  const std::uint64_t current =
+      files_.segment_of(planted(Mistake::full_segment_is_left) ? published : last);
   write_marks();
   publish_modes(current);
   segments_.leave(std::min(current, files_.segment_of(committer_.synced_to())));
