@@ -108,7 +108,9 @@ Result<std::vector<KnownKeys::Recent>> KnownKeys::list_recent(std::string_view p
                        KeyEntry::make_state(key.version, key.released)},
                       key});
     }
-    for (const auto& [its, key] : keys) {
+    for (const auto& one : keys) {
+      const KeyEntry& its = one.first;
+      const KeyView& key = one.second;
       if (!key.bytes.starts_with(prefix)) continue;
       const auto here = std::count(first, last, its);
       if (here == 0) continue;  // a later record has it
