@@ -10,7 +10,8 @@ class Info(CliTest):
         self.create(self.log, "--segment-size", "1MiB")
         info = self.info()
         self.assertEqual(list(info), ["log_id", "format_version", "epoch", "first_sequence", "last_sequence",
-                                      "durable_sequence", "segment_size_bytes", "journal_size_bytes", "backend", "writer"])
+                                      "durable_sequence", "segment_size_bytes", "journal_size_bytes", "event_id_window",
+                                      "backend", "writer"])
         self.assertRegex(info["log_id"], "^[0-9a-f]{32}$")
         self.assertEqual((info["format_version"], info["epoch"], info["first_sequence"], info["last_sequence"]), (1, 0, 0, 0))
         self.assertEqual((info["segment_size_bytes"], info["journal_size_bytes"]), (1 << 20, 1 << 20))

@@ -50,10 +50,12 @@ T must(Result<T> result) {
 class TempLog {
  public:
   explicit TempLog(std::uint64_t segment_size_bytes = kSmallSegment,
-                   std::uint64_t journal_size_bytes = 0) {
+                   std::uint64_t journal_size_bytes = 0,
+                   std::uint64_t event_id_window = kDefaultEventIdWindow) {
     CreateOptions options;
     options.segment_size_bytes = segment_size_bytes;
     options.journal_size_bytes = journal_size_bytes;
+    options.event_id_window = event_id_window;
     must(create_log(path(), options));
   }
   [[nodiscard]] std::filesystem::path path() const { return dir_.path() / "log"; }

@@ -28,13 +28,11 @@ struct Input {
 Input any_input() {
   using namespace rc;
   Input input;
-  const bool goes_on = *gen::arbitrary<bool>();
-  input.head = {*gen::arbitrary<Sequence>(),
-                *gen::arbitrary<std::int64_t>(),
-                *gen::arbitrary<std::uint32_t>(),
-                *gen::arbitrary<std::uint16_t>(),
-                goes_on ? FrameKind::batch_record : FrameKind::record,
-                0};
+  const auto flags =
+      *gen::element<std::uint8_t>(0, kBatchGoesOn, kHasEventId, kBatchGoesOn | kHasEventId);
+  input.head = {*gen::arbitrary<Sequence>(),         *gen::arbitrary<std::int64_t>(),
+                *gen::arbitrary<std::uint32_t>(),    *gen::arbitrary<std::uint16_t>(),
+                with_flag(FrameKind::record, flags), 0};
   input.position = *gen::arbitrary<std::uint64_t>() & ~std::uint64_t{31};
   input.salt = *gen::arbitrary<std::uint64_t>();
   const auto bytes = [](std::size_t least, std::size_t most) {
@@ -61,7 +59,10 @@ TEST(FrameProperty, WhatIsWrittenIsFoundAndComesBack) {
     RC_ASSERT(look.key_count == input.keys.size());
     RC_ASSERT(look.size == frame.size);
     std::vector<std::string> keys;
-    for (const KeyView key : KeyRange(frame.room.data() + kFrameHeaderBytes, look.key_count)) {
+    const KeyRange range(first_key(frame.room.data(), look.kind), look.key_count,
+                         look.has_event_id());
+    if (look.has_event_id()) RC_ASSERT(range.event_id() == kSubmitted);
+    for (const KeyView key : range) {
       RC_ASSERT(key.previous == 0u);
       RC_ASSERT(key.version == 1u);
       RC_ASSERT(key.created);
@@ -105,7 +106,8 @@ TEST(FrameProperty, RandomBytesAreNeverReadBehindTheRoom) {
       store(room.data(), *rc::gen::inRange<std::uint32_t>(0, 300));
       store(room.data() + frame_offset::kSequence, Sequence{1});
       store(room.data() + frame_offset::kEpoch, std::uint16_t{1});
-      store(room.data() + frame_offset::kKind, std::uint8_t{1});
+      store(room.data() + frame_offset::kKind,
+            with_flag(FrameKind::record, *rc::gen::element<std::uint8_t>(0, kHasEventId)));
     }
     const FrameExpected expected{frame_crc_seed(kSalt), 1, 1};
     const FrameLook look = check_frame(room.data(), room.size(), 4096, expected, false);

@@ -7,6 +7,7 @@
 
 #include "frames.h"
 #include "hex.h"
+#include "tailrace/record.h"
 
 namespace tailrace::test {
 namespace {
@@ -75,11 +76,48 @@ TEST(FrameBytes, BatchOfTwo) {
   EXPECT_EQ(frame_span(first.size), 64u);
 }
 
+TEST(FrameBytes, RecordWithAnEventId) {
+  const Frame frame =
+      make_frame({14, kTime, 7, 4, FrameKind::record_with_id, 0}, 8192, {"user:ada"}, "p");
+  EXPECT_EQ(hex(frame.bytes()), same("69000000 9ef374ba 0e000000 00000000"
+                                     "77665544 33221100 07000000 04002101"
+                                     "e0e1e2e3 e4e5e6e7 e8e9eaeb ecedeeef"
+                                     "eeffc000 00000000 d0d1d2d3 d4d5d6d7"
+                                     "d8d9dadb dcdddedf 00000000 00000000"
+                                     "01000000 00000000 08000100 00000000"
+                                     "75736572 3a616461 70"));
+  const FrameLook look = frame.look();
+  EXPECT_EQ(look.state, FrameState::valid);
+  EXPECT_TRUE(look.is_record() && look.has_event_id() && !look.goes_on());
+  EXPECT_EQ(look.key_count, 1);  // the id is none of them
+  EXPECT_EQ(look.key_bytes, 72u);
+  const KeyRange keys(first_key(frame.room.data(), look.kind), look.key_count, true);
+  EXPECT_EQ((*keys.begin()).bytes, "user:ada");
+  EXPECT_EQ(keys.event_id(), kSubmitted);
+  EXPECT_EQ(event_id_at(frame.room.data() + kFrameHeaderBytes).digest, some_digest());
+}
+
+TEST(FrameBytes, FirstRecordOfABatchWithAnEventId) {
+  const Frame frame =
+      make_frame({15, kTime, 7, 4, FrameKind::batch_record_with_id, 0}, 8192 + 128, {}, "");
+  EXPECT_EQ(hex(frame.bytes()), same("48000000 11fb57a2 0f000000 00000000"
+                                     "77665544 33221100 07000000 04003100"
+                                     "e0e1e2e3 e4e5e6e7 e8e9eaeb ecedeeef"
+                                     "eeffc000 00000000 d0d1d2d3 d4d5d6d7"
+                                     "d8d9dadb dcdddedf"));
+  const FrameLook look = frame.look();
+  EXPECT_EQ(look.state, FrameState::valid);
+  EXPECT_TRUE(look.is_record() && look.has_event_id() && look.goes_on());
+  EXPECT_EQ(look.key_bytes, 40u);
+}
+
 TEST(FrameBytes, KindsAndSizes) {
   EXPECT_EQ(static_cast<int>(FrameKind::record), 0x01);
   EXPECT_EQ(static_cast<int>(FrameKind::padding), 0x02);
   EXPECT_EQ(static_cast<int>(FrameKind::epoch_start), 0x03);
   EXPECT_EQ(static_cast<int>(FrameKind::batch_record), 0x11);
+  EXPECT_EQ(static_cast<int>(FrameKind::record_with_id), 0x21);
+  EXPECT_EQ(static_cast<int>(FrameKind::batch_record_with_id), 0x31);
   EXPECT_EQ(kPaddingSize, 32u);
   EXPECT_EQ(kEpochFrameSize, 40u);
   EXPECT_EQ(frame_span(32), 32u);

@@ -37,7 +37,8 @@ TEST(FrameValidity, AnyFlippedBitMakesItInvalid) {
 
 TEST(FrameValidity, AnyFlippedBitOfARecordWithoutKeysMakesItInvalid) {
   for (const std::size_t payload_bytes : {0U, 1U, 31U, 64U, 100U, 223U, 224U}) {
-    for (const FrameKind kind : {FrameKind::record, FrameKind::batch_record}) {
+    for (const FrameKind kind : {FrameKind::record, FrameKind::batch_record,
+                                 FrameKind::record_with_id, FrameKind::batch_record_with_id}) {
       const std::string payload(payload_bytes, 'x');
       Frame frame = make_frame({77, kTime, 3, 0x1234, kind, 0}, kPlace, {}, payload);
       ASSERT_EQ(frame.look().state, FrameState::valid);
@@ -92,7 +93,7 @@ TEST(FrameValidity, TheReasonIsTheFieldThatIsWrong) {
   EXPECT_EQ(state_with(frame_offset::kEpoch, 0x33), FrameState::bad_epoch);
   EXPECT_EQ(state_with(frame_offset::kKeyCount, 255), FrameState::bad_keys);
   for (int kind = 0; kind < 256; ++kind) {
-    if (kind == 0x01 || kind == 0x11) continue;
+    if (is_record(static_cast<FrameKind>(kind))) continue;
     // 0x02 and 0x03 are known, but have another size.
     EXPECT_EQ(state_with(frame_offset::kKind, static_cast<std::uint8_t>(kind)),
               kind == 2 || kind == 3 ? FrameState::bad_size : FrameState::bad_kind)
@@ -215,6 +216,22 @@ TEST(FrameValidity, KeysThatRunOverTheEndAreFoundWithoutTheChecksum) {
   Frame frame = two_hundred_bytes();
   store(frame.room.data() + frame_offset::kKeyCount, std::uint8_t{255});
   EXPECT_EQ(frame.look(frame.expected(), false).state, FrameState::bad_keys);
+}
+
+TEST(FrameValidity, AnEventIdMustFitInFrontOfTheKeys) {
+  const auto state_of = [](std::size_t payload_bytes, std::uint8_t keys) {
+    Frame frame = make_frame({5, kTime, 0, 0, FrameKind::record, 0}, kPlace, {},
+                             std::string(payload_bytes, '\0'));
+    store(frame.room.data() + frame_offset::kKind, FrameKind::record_with_id);
+    store(frame.room.data() + frame_offset::kKeyCount, keys);
+    frame.sum_again();
+    return frame.look().state;
+  };
+  EXPECT_EQ(state_of(0, 0), FrameState::bad_keys);
+  EXPECT_EQ(state_of(39, 0), FrameState::bad_keys);
+  EXPECT_EQ(state_of(40, 0), FrameState::valid);
+  EXPECT_EQ(state_of(63, 1), FrameState::bad_keys);  // no room for the head of a key behind it
+  EXPECT_EQ(state_of(64, 1), FrameState::valid);
 }
 
 TEST(FrameValidity, EveryStateHasItsWords) {

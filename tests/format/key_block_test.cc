@@ -62,6 +62,7 @@ TEST(KeyBlock, LimitsOfKeys) {
   };
   EXPECT_TRUE(refused({""}));
   EXPECT_TRUE(refused({"a", "b", "a"}));
+  EXPECT_TRUE(refused({"a", "\0lease"sv}));  // the engine's
   EXPECT_FALSE(refused({"a", "a\0"sv}));
   const std::string longest(kMaxKeyBytes, 'k');
   EXPECT_EQ(measure_keys(std::vector<std::string_view>{longest}), 24 + 65536);

@@ -2,8 +2,8 @@
 """A second reader of Tailrace logs, written from docs/format.md alone: standard library only, nothing of the engine.
 
 usage: reader.py [--verdict | --journal] LOG
-Prints each record as one JSON object per line, as `tailrace read --json` does, and the verdict, as `tailrace verify
---json` does, on stderr (with --verdict: only that, on stdout). Exits 0: ok, 6: torn tail, 4: corrupt, 1: no such log.
+Prints each record as one JSON object per line, as `tailrace read --json --ids` does, and the verdict, as `tailrace
+verify --json` does, on stderr (with --verdict: only that, on stdout). Exits 0: ok, 6: torn tail, 4: corrupt, 1: no such log.
 With --journal, prints what the journal holds instead. For logs at rest, also as a power cut left them: what only the
 journal has is read from there. It opens nothing for writing.
 """
@@ -18,77 +18,19 @@ import struct
 import sys
 
 from reader_journal import Journal, crc32c, up
+from reader_meta import Control, LogMeta, NotALog
 
 HEADER_BYTES = 4096
 ALIGNMENT = 32
-RECORD, PADDING, EPOCH_START, BATCH_RECORD = 0x01, 0x02, 0x03, 0x11
-
-
-class NotALog(Exception):
-    pass
-
-
-class LogMeta:
-    def __init__(self, path):
-        try:
-            with open(path, "rb") as file:
-                raw = file.read(128)
-        except OSError as error:
-            raise NotALog(error) from error
-        if len(raw) < 128 or raw[:8] != b"TTRLLOG1":
-            raise NotALog(f"{path}: no log.meta")
-        version, crc = struct.unpack_from("<II", raw, 8)
-        if version != 1:
-            raise NotALog(f"{path}: format version {version}, known is only 1")
-        if crc != crc32c(raw[16:128]):
-            raise NotALog(f"{path}: wrong checksum")
-        self.log_id, self.salt = raw[16:32], raw[32:40]
-        self.segment_size, = struct.unpack_from("<Q", raw, 40)
-        if self.segment_size.bit_count() != 1 or not 1 << 20 <= self.segment_size <= 1 << 31:
-            raise NotALog(f"{path}: segment size {self.segment_size}")
-        self.journal_size, = struct.unpack_from("<Q", raw, 48)
-        if self.journal_size % 4096 != 0 or self.journal_size < 256 << 10:
-            raise NotALog(f"{path}: journal size {self.journal_size}")
-        if any(raw[56:64]) or any(raw[72:]):
-            raise NotALog(f"{path}: something newer than format version 1")
-
-
-class Control:
-    def __init__(self, path, meta):
-        try:
-            with open(path, "rb") as file:
-                raw = file.read()
-        except OSError as error:
-            raise NotALog(error) from error
-        if len(raw) != 65536 or raw[:8] != b"TTRLCTL1" or raw[16:32] != meta.log_id:
-            raise NotALog(f"{path}: not this log's control")
-        version, size = struct.unpack_from("<II", raw, 8)
-        if size != 65536:
-            raise NotALog(f"{path}: not this log's control")
-        if version != 0:
-            raise NotALog(f"{path}: version {version}, known is only 0")
-        state, pid, start_time = struct.unpack_from("<IIQ", raw, 144)
-        self.first_retained, = struct.unpack_from("<Q", raw, 264)
-        self.committed, = struct.unpack_from("<Q", raw, 384)
-        self.durable, = struct.unpack_from("<Q", raw, 512)
-        with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
-            this_boot = raw[128:144] == bytes.fromhex(file.read().strip().replace("-", ""))
-        self.counts_for_segments = this_boot or state == 2
-        self.at_work = state == 1 and this_boot and process_start_time(pid) == start_time
-
-
-def process_start_time(pid):
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            return int(file.read().rpartition(b")")[2].split()[19])  # field 22; the name may hold anything
-    except OSError:
-        return None
+RECORD, PADDING, EPOCH_START = 0x01, 0x02, 0x03
+GOES_ON, HAS_EVENT_ID = 0x10, 0x20
+RECORDS = (RECORD, RECORD | GOES_ON, RECORD | HAS_EVENT_ID, RECORD | GOES_ON | HAS_EVENT_ID)
 
 
 SegmentHeader = collections.namedtuple(
     "SegmentHeader", "first_position first_sequence epoch previous_end previous_timestamp")
-Frame = collections.namedtuple("Frame", "size timestamp type kind keys payload full_epoch")
-Record = collections.namedtuple("Record", "sequence epoch position timestamp type keys payload")
+Frame = collections.namedtuple("Frame", "size timestamp type kind keys payload full_epoch event_id")
+Record = collections.namedtuple("Record", "sequence epoch position timestamp type keys payload event_id")
 
 
 class Segment:
@@ -132,10 +74,15 @@ class Segment:
             struct.unpack_from("<IIQqIHBB", data, offset)
         if not 32 <= size <= self.readable - offset or its_sequence != sequence:
             return None
-        full_epoch, keys, payload_at = None, [], offset + 32
-        if kind in (RECORD, BATCH_RECORD):
+        full_epoch, event_id, keys, payload_at = None, None, [], offset + 32
+        if kind in RECORDS:
             if epoch16 != epoch % 65536:
                 return None
+            if kind & HAS_EVENT_ID:
+                if size - 32 < 40:
+                    return None
+                event_id = data[payload_at:payload_at + 16]
+                payload_at += 40
             for _ in range(key_count):
                 left = offset + size - payload_at
                 if left < 24:
@@ -159,7 +106,7 @@ class Segment:
         place = struct.pack("<QI", self.base + offset, size)
         if crc != crc32c(self.meta.salt, place, data[offset + 8:offset + size]):
             return None
-        return Frame(size, timestamp, type_, kind, keys, data[payload_at:offset + size], full_epoch)
+        return Frame(size, timestamp, type_, kind, keys, data[payload_at:offset + size], full_epoch, event_id)
 
 
 class Place:
@@ -269,8 +216,8 @@ class Log:
             frame = segment.frame(place.position - segment.base, place.sequence, place.epoch)
             if frame is None:
                 return None
-            is_record = frame.kind in (RECORD, BATCH_RECORD)
-            if records and not is_record:
+            is_record = frame.kind in RECORDS
+            if records and (not is_record or frame.event_id is not None):
                 return None
             position, place.timestamp = place.position, frame.timestamp
             if frame.kind == PADDING:
@@ -279,11 +226,11 @@ class Log:
                 place.position = place.data_end = position + up(frame.size, ALIGNMENT)
             if is_record:
                 records.append(Record(place.sequence, place.epoch, position, frame.timestamp, frame.type, frame.keys,
-                                      frame.payload))
+                                      frame.payload, frame.event_id))
                 place.sequence += 1
             elif frame.kind == EPOCH_START:
                 place.epoch = frame.full_epoch
-            if frame.kind != BATCH_RECORD:
+            if not frame.kind & GOES_ON:
                 break
         self.count += len(records)
         self.walked_bytes += place.position - self.end.position
@@ -306,7 +253,7 @@ class Log:
                 span = ALIGNMENT
                 if self.end.sequence <= sequence < self.end.sequence + self.size // 16:
                     frame = segment.frame(at, sequence, self.end.epoch)
-                    if frame is not None and frame.kind in (RECORD, BATCH_RECORD):
+                    if frame is not None and frame.kind in RECORDS:
                         tail_records += 1
                         span = up(frame.size, ALIGNMENT)
                 at += span
@@ -354,7 +301,8 @@ def as_json(record):
     return json.dumps({
         "sequence": record.sequence, "epoch": record.epoch, "position": str(record.position),
         "timestamp_ns": str(record.timestamp), "type": record.type, "keys": [key for released, key in keys if not released],
-        **({"release": release} if release else {}), "size": len(record.payload),
+        **({"release": release} if release else {}),
+        **({"event_id": record.event_id.hex()} if record.event_id is not None else {}), "size": len(record.payload),
         "encoding": "base64" if text is None else "utf8",
         "data": base64.b64encode(record.payload).decode() if text is None else text,
     }, ensure_ascii=False, separators=(",", ":"))

@@ -38,7 +38,7 @@ class Sound(Logs):
     def test_as_a_program(self):
         done = subprocess.run([sys.executable, HERE / "reader.py", self.small], capture_output=True, check=False)
         self.assertEqual(done.returncode, 0, done.stderr)
-        self.assertEqual(done.stdout, cli("read", self.small, "--json").stdout)
+        self.assertEqual(done.stdout, cli("read", self.small, "--json", "--ids").stdout)
         self.assertEqual(json.loads(done.stderr), json.loads(cli("verify", self.small, "--json").stdout))
 
     def test_the_example_of_the_document(self):

@@ -119,8 +119,9 @@ class Logs(unittest.TestCase):
         cli("append", log, "--type", "7", "--key", "user:ada", stdin=b"one\ntwo\n\nfour\n")
         cli("append", log, "-z", "--key", "k1", "--key", "schl\u00fcssel", stdin=b"a\nb\0\0")
         cli("append", log, "--jsonl", stdin=jsonl(
-            {"data": "before"}, {"batch": [{"data": "x" * 40, "keys": ["b"]}, {"data": "y"}, {"type": 9}]},
-            {"data": "after"}))
+            {"data": "before"},
+            {"batch": [{"data": "x" * 40, "keys": ["b"]}, {"data": "y"}, {"type": 9}], "event_id": "1" * 32},
+            {"data": "after", "event_id": "2" * 32}))
         return log
 
     @staticmethod
@@ -139,8 +140,9 @@ class Logs(unittest.TestCase):
             {"keys": [f"key {i}" for i in range(255)]},
             as_base64(b"\xed\xa0\x80"), as_base64(b"\xc0\x80"), as_base64(b"\xf4\x90\x80\x80"), as_base64(b"ascii")))
         cli("append", log, "--jsonl", stdin=jsonl(
-            *({"batch": [{"data": f"{i} {j}", "type": j, "keys": [f"batch:{i}"]} for j in range(i)]}
-              for i in range(1, 20)),
+            *({"batch": [{"data": f"{i} {j}", "type": j, "keys": [f"batch:{i}"]} for j in range(i)],
+               **({"event_id": f"{i:032x}"} if i % 2 else {})} for i in range(1, 20)),
+            *({"data": "i" * size, "event_id": f"{size:032x}"} for size in (50, 1000)),
             {"batch": [as_base64(dice.randbytes(150_000)) for _ in range(4)]},
             {"batch": [as_base64(dice.randbytes(size)) for size in (200_000, 0, 150_000)]},
             as_base64(dice.randbytes(SEGMENT - 4096 - 32)),  # fills a segment: no padding behind
@@ -174,7 +176,7 @@ class Logs(unittest.TestCase):
 
     @staticmethod
     def read_theirs(log):
-        return cli("read", log, "--json", expect=(0, 4)).stdout.decode().split("\n")[:-1]
+        return cli("read", log, "--json", "--ids", expect=(0, 4)).stdout.decode().split("\n")[:-1]
 
     def compare_records(self, ours, theirs):
         for our, their in zip(ours, theirs):

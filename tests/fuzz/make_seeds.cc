@@ -40,6 +40,7 @@ std::string frame(FrameKind kind, std::string_view payload,
   std::string bytes(32 + 512, '\0');
   auto* const at = reinterpret_cast<std::byte*>(bytes.data());
   std::byte* key_at = at + kFrameHeaderBytes;
+  if (has_flag(kind, kHasEventId)) key_at = put_event_id(key_at, {});
   for (const std::string_view key : keys) key_at = put_key(key_at, key, {});
   const auto key_bytes = static_cast<std::uint64_t>(key_at - at) - kFrameHeaderBytes;
   const std::uint64_t size = kFrameHeaderBytes + key_bytes + payload.size();
@@ -66,6 +67,10 @@ void segment_seeds(const Seeds& seeds) {
   seeds.write("segment", "batch", all, header + batch + record + std::string(64, '\0'));
   seeds.write("segment", "unfinished_batch", all,
               header + record + frame(FrameKind::batch_record, "one") + epoch);
+  const std::string with_id = frame(FrameKind::record_with_id, "once", {"k"});
+  const std::string batch_with_id = frame(FrameKind::batch_record_with_id, "one", {"k", "l"});
+  seeds.write("segment", "event_ids", all, header + with_id + batch_with_id + keyed + with_id);
+  seeds.write("segment", "event_id_inside_a_batch", all, header + batch_with_id + with_id);
   seeds.write("segment", "padding", all, header + record + padding);
   seeds.write("segment", "to_the_end", all | kAtTheEnd, header + keyed + batch + record);
   seeds.write("segment", "padding_at_the_end", all | kAtTheEnd, header + record + padding);
@@ -156,6 +161,8 @@ void other_seeds(const Seeds& seeds) {
   seeds.write("log_meta", "short", 0, raw(meta).substr(0, 100));
   meta.id_window = 1;
   seeds.write("log_meta", "id_window", 1, raw(meta));
+  meta.reserved[0] = 1;
+  seeds.write("log_meta", "reserved", 1, raw(meta));
 
   std::string entries;
   for (std::uint64_t i = 1; i <= 20; ++i) {

@@ -78,7 +78,7 @@ void seal_frames(Segment& segment, std::uint8_t flags, const LogMeta& meta) {
       store(frame + frame_offset::kCrc,
             frame_crc(frame, size, base + at, frame_crc_seed(meta.salt)));
     }
-    if (kind == FrameKind::record || kind == FrameKind::batch_record) ++sequence;
+    if (is_record(kind)) ++sequence;
     at += frame_span(size);
   }
 }
@@ -86,11 +86,13 @@ void seal_frames(Segment& segment, std::uint8_t flags, const LogMeta& meta) {
 /// What a reader does with a valid frame: everything it hands out lies inside of it.
 void look_into(const std::byte* frame, const FrameLook& look) {
   TAILRACE_REQUIRE(look.size >= kFrameHeaderBytes + look.key_bytes);
-  TAILRACE_REQUIRE((look.key_count == 0) == (look.key_bytes == 0));
-  std::uint64_t key_bytes = 0;
+  TAILRACE_REQUIRE((look.key_count == 0 && !look.has_event_id()) == (look.key_bytes == 0));
+  std::uint64_t key_bytes = look.has_event_id() ? kIdEntryBytes : 0;
   std::uint64_t sum = 0;
   std::size_t count = 0;
-  for (const KeyView key : KeyRange(frame + kFrameHeaderBytes, look.key_count)) {
+  const KeyRange keys(first_key(frame, look.kind), look.key_count, look.has_event_id());
+  if (const auto submitted = keys.event_id()) sum += submitted->id.bytes[15];
+  for (const KeyView key : keys) {
     key_bytes += key_entry_bytes(key.bytes.size());
     for (const char byte : key.bytes) sum += static_cast<unsigned char>(byte);
     ++count;
@@ -117,6 +119,7 @@ void look_into_unit(const Segment& segment, const Cursor& from, const Cursor& to
     const bool last = look.kind == FrameKind::padding || at + frame_span(look.size) == to.position;
     TAILRACE_REQUIRE(look.goes_on() != last);
     TAILRACE_REQUIRE(look.is_record() || (at == from.position && last));
+    TAILRACE_REQUIRE(!look.has_event_id() || at == from.position);
     if (look.is_record()) {
       look_into(frame, look);
       ++sequence;

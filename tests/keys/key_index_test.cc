@@ -116,7 +116,7 @@ TEST(KeyIndex, EveryStepOfEveryGrowthIsRight) {
 
 /// A hash of few values: whole clusters of keys that only their bytes tell apart.
 TEST(KeyIndex, KeysOfOneHashAreToldApart) {
-  for (const std::uint64_t kinds : {1, 2, 7, 100}) {
+  for (const std::uint64_t kinds : {1U, 2U, 7U, 100U}) {
     Model model([kinds](const std::string& key) {
       const std::uint64_t kind = real(key).low % kinds;
       return KeyHash{kind, kind * (~std::uint64_t{0} / kinds)};

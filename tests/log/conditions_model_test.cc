@@ -1,7 +1,8 @@
 // Conditional append against a model: random requests with all kinds of conditions, batches,
-// releases and restarts, decided by the writer and by an evaluator that knows nothing but the whole
-// history and goes over all of it each time. Decisions and what a conflict tells must be equal.
-// RapidCheck makes the requests and makes a failing run small.
+// releases, trims and restarts (also without anything that can be rebuilt), decided by the writer
+// and by an evaluator that knows nothing but the whole history and goes over all of it each time.
+// Decisions and what a conflict tells must be equal. RapidCheck makes the requests and makes a
+// failing run small.
 
 #include <fmt/format.h>
 #include <rapidcheck.h>
@@ -14,11 +15,12 @@
 #include "common/damage.h"
 #include "format/frame.h"
 #include "keys/key_hash.h"
+#include "retention/trimming.h"
 
 namespace tailrace::test {
 namespace {
 
-constexpr std::uint64_t kRuns = 80;
+constexpr std::uint64_t kRuns = 45;
 constexpr std::uint64_t kKeys = 14;  // the last two are never written
 constexpr std::uint64_t kTypes = 6;  // the last one is never written
 
@@ -68,6 +70,7 @@ struct Asked {
 struct Answer {
   bool holds = true;
   Conflict conflict;
+  bool gone = false;  // nobody can say: what might conflict has been removed
 };
 
 /// The evaluator: the whole history, and nothing made of it.
@@ -75,6 +78,11 @@ class History {
  public:
   [[nodiscard]] Sequence last() const { return events_.size(); }
   void add(const Event& event) { events_.push_back(event); }
+
+  /// Records before this one have been removed: where they lay is not told any more, and what they
+  /// said is, as far as each key and each type has a last one.
+  void trim(Sequence first) { first_ = first; }
+  [[nodiscard]] Sequence first() const { return first_; }
 
   [[nodiscard]] Answer judge(const Asked& asked) const {
     Answer answer;
@@ -84,8 +92,7 @@ class History {
       now.sequence = last();
       answer.holds = last() == asked.number;
     } else if (asked.kind == ConditionKind::no_match) {
-      now = newest_match(asked);
-      answer.holds = now.sequence == 0;
+      answer = newest_match(asked);
     } else {
       now.key = key_name(asked.key);
       how_it_stands(asked.key, now);
@@ -100,7 +107,7 @@ class History {
       if ((event.keys >> key & 1) == 0) continue;
       ++now.version;
       now.sequence = sequence;
-      now.position = event.position;
+      now.position = place_of(sequence);
       now.released = (event.released >> key & 1) != 0;
     }
   }
@@ -124,20 +131,56 @@ class History {
            (event.keys & item.keys) == item.keys;
   }
 
-  [[nodiscard]] Conflict newest_match(const Asked& asked) const {
-    Conflict now;
-    now.condition = asked.kind;
-    for (const Item& item : asked.items.empty() ? std::vector<Item>(1) : asked.items) {
-      for (Sequence sequence = asked.number + 1; sequence <= last(); ++sequence) {
-        if (!matches(item, events_[sequence - 1])) continue;
-        now.sequence = sequence;
-        now.position = events_[sequence - 1].position;
-      }
-      if (now.sequence != 0) break;
-    }
-    return now;
+  [[nodiscard]] Position place_of(Sequence sequence) const {
+    return sequence < first_ ? 0 : events_[sequence - 1].position;
   }
 
+  /// The newest record that matches, of all that there ever were; 0 = none.
+  [[nodiscard]] Sequence newest(const Item& item) const {
+    Sequence newest = 0;
+    for (Sequence sequence = 1; sequence <= last(); ++sequence) {
+      if (matches(item, events_[sequence - 1])) newest = sequence;
+    }
+    return newest;
+  }
+
+  /// Whether the last record of each of the keys says enough of an item, or all its records are
+  /// there with one of the keys.
+  [[nodiscard]] bool can_be_judged(const Item& item, Sequence after) const {
+    if (after + 1 >= first_ || item.keys == 0) return true;
+    if (std::has_single_bit(item.keys) && item.types == 0) return true;
+    for (std::uint64_t key = 0; key < kKeys; ++key) {
+      if ((item.keys >> key & 1) == 0) continue;
+      if (newest({0, KeySet{1} << key}) <= after) return true;
+      const bool begins_later =
+          std::none_of(events_.begin(), events_.begin() + static_cast<std::ptrdiff_t>(first_ - 1),
+                       [&](const Event& event) { return (event.keys >> key & 1) != 0; });
+      if (begins_later) return true;
+    }
+    return false;
+  }
+
+  [[nodiscard]] Answer newest_match(const Asked& asked) const {
+    Answer answer;
+    answer.conflict.condition = asked.kind;
+    bool unknown = false;
+    for (const Item& item : asked.items.empty() ? std::vector<Item>(1) : asked.items) {
+      const Sequence match = newest(item);
+      const bool known = match >= first_ || can_be_judged(item, asked.number);
+      if (match <= asked.number || !known) {
+        unknown = unknown || !can_be_judged(item, asked.number);
+        continue;
+      }
+      answer.holds = false;
+      answer.conflict.sequence = match;
+      answer.conflict.position = place_of(match);
+      return answer;
+    }
+    answer.gone = unknown;
+    return answer;
+  }
+
+  Sequence first_ = 1;
   std::vector<Event> events_;
 };
 
@@ -147,6 +190,8 @@ struct Counts {
   std::uint64_t queries = 0;
   std::uint64_t conflicts = 0;
   std::uint64_t matches = 0;
+  std::uint64_t gone = 0;
+  std::uint64_t trims = 0;
   std::uint64_t restarts = 0;
   std::uint64_t segments = 0;
 };
@@ -156,16 +201,19 @@ Counts counts;
 /// of its steps still makes sense.
 class Trial {
  public:
-  explicit Trial(bool large) : payload_(large ? 30'000 : 100, 'p') { open(); }
+  explicit Trial(bool large) : payload_(large ? 30'000 : 2000, 'p') { open(); }
 
   void step(std::uint64_t drawn) {
     random_.seed(drawn);
     if (one_in(150)) {
       must(writer_->close());
+      if (one_in(2)) remove_rebuildable();
       open();
       ++counts.restarts;
     }
-    if (one_in(8)) {
+    if (one_in(50)) {
+      trim();
+    } else if (one_in(8)) {
       append_unasked();
     } else {
       ask();
@@ -187,6 +235,23 @@ class Trial {
     WriterOptions options;
     options.sync = SyncPolicy::none;
     writer_.emplace(log_.writer(options));
+  }
+
+  void remove_rebuildable() {
+    std::filesystem::remove(log_.path() / "keys" / "checkpoint");
+    for (const auto& entry : std::filesystem::directory_iterator(log_.path() / "segments")) {
+      if (entry.path().extension() == ".idx") std::filesystem::remove(entry.path());
+    }
+  }
+
+  void trim() {
+    if (history_.last() == 0) return;
+    must(writer_->sync());
+    const Sequence first = history_.last() - below(std::min<Sequence>(history_.last(), 100));
+    const TrimPlan plan = must(writer_->trim(before(first)));
+    if (plan.segments == 0) return;
+    history_.trim(plan.new_first_sequence);
+    ++counts.trims;
   }
 
   /// Some keys are in most records, others seldom.
@@ -255,6 +320,7 @@ class Trial {
     }
     const Sequence last = history_.last();
     asked.number = one_in(4) ? below(last + 1) : last - std::min(last, below(20));
+    if (one_in(4) && history_.first() > 2) asked.number = history_.first() - 1 - below(2);
     if (one_in(2)) return;
     // Just at the edge: what would match is the last record before, or the first one behind.
     const Conflict match = history_.judge(asked).conflict;
@@ -304,13 +370,21 @@ class Trial {
     ++counts.requests;
     counts.conditions += conditions.size();
     const auto failing = std::find_if(answers.begin(), answers.end(),
-                                      [](const Answer& answer) { return !answer.holds; });
-    const Decision decision = must(writer_->append_if(conditions, records_));
-    RC_ASSERT(decision.appended() == (failing == answers.end()));
-    if (decision.appended()) return appended(decision.place);
-    ++counts.conflicts;
-    counts.matches += failing->conflict.condition == ConditionKind::no_match ? 1 : 0;
-    same(*decision.conflict, failing->conflict);
+                                      [](const Answer& each) { return !each.holds || each.gone; });
+    const auto decision = writer_->append_if(conditions, records_);
+    if (failing != answers.end() && failing->gone) {
+      ++counts.gone;
+      RC_ASSERT(!decision);
+      if (decision.error().code() != errc::gone) RC_FAIL(decision.error().message());
+    } else if (!decision) {
+      RC_FAIL(decision.error().message());
+    } else {
+      RC_ASSERT(decision->appended() == (failing == answers.end()));
+      if (decision->appended()) return appended(decision->place);
+      ++counts.conflicts;
+      counts.matches += failing->conflict.condition == ConditionKind::no_match ? 1 : 0;
+      same(*decision->conflict, failing->conflict);
+    }
     RC_ASSERT(writer_->last_sequence() == history_.last());
   }
 
@@ -367,10 +441,10 @@ bool runs_agree(const char* what) {
     run.finish();
   });
   fmt::print(
-      "{} conditions in {} requests: {} conflicts; {} queries, {} of them matched; "
-      "{} restarts, {} segments\n",
-      counts.conditions, counts.requests, counts.conflicts, counts.queries, counts.matches,
-      counts.restarts, counts.segments);
+      "{} conditions in {} requests: {} conflicts, {} gone; {} queries, {} of them matched; "
+      "{} restarts, {} trims, {} segments\n",
+      counts.conditions, counts.requests, counts.conflicts, counts.gone, counts.queries,
+      counts.matches, counts.restarts, counts.trims, counts.segments);
   return passed;
 }
 
@@ -378,6 +452,7 @@ TEST(ConditionsModel, TheWriterDecidesAsTheHistorySays) {
   EXPECT_TRUE(runs_agree("requests"));
   EXPECT_GT(counts.conflicts, counts.requests / 10);
   EXPECT_GT(counts.matches, counts.queries / 20);
+  EXPECT_GT(counts.gone, 0u);
 }
 
 TEST(ConditionsModel, KeysOfOneHashAreNotMixedUp) {

@@ -138,6 +138,54 @@ TEST_F(Histories, ADurableReaderSeesNothingElse) {
   EXPECT_EQ(history.state()->version, 1u);
 }
 
+TEST_F(Histories, RecordsWithEventIdsAreLikeOthers) {
+  Writer writer = log_.writer();
+  const std::string_view keys[] = {"k", "l"};
+  for (std::uint8_t i = 1; i < 4; ++i) {
+    const RecordInput records[] = {{as_bytes("a"), 1, keys}, {as_bytes("b"), 2, keys}};
+    Request request;
+    request.records = records;
+    request.event_id = EventId{{i}};
+    ASSERT_TRUE(must(writer.append_if(request)).appended());
+  }
+  Reader reader = log_.reader();
+  check(log_, reader, "k");
+  check(log_, reader, "l");
+  History history = must(reader.history("l"));
+  RecordView record;
+  ASSERT_EQ(history.next(record), Outcome::record);
+  ASSERT_TRUE(record.event_id());
+  EXPECT_EQ(record.event_id()->id, EventId{{1}});
+}
+
+/// The read() of the loop of optimistic concurrency.
+TEST_F(Histories, AHistoryReaderVisitsWhatIsNew) {
+  Writer writer = log_.writer();
+  append_keyed(writer, {"k"}, 0, "1");
+  append_keyed(writer, {"other"}, 0, "2");
+  append_keyed(writer, {"k"}, 0, "3");
+  Reader reader = log_.reader();
+  HistoryReader read(reader, "k");
+  std::string seen;
+  const auto visit = [&](const RecordView& record) { seen += as_text(record.payload); };
+  EXPECT_EQ(must(read(0, visit)), 3u);
+  EXPECT_EQ(seen, "13");
+  append_keyed(writer, {"k"}, 0, "4");
+  EXPECT_EQ(must(read(3, visit)), 4u);
+  EXPECT_EQ(must(read(4, visit)), 4u);
+  EXPECT_EQ(seen, "134");
+  EXPECT_EQ(must(HistoryReader(reader, "never")(0, visit)), 0u);
+  for (int i = 0; i < 3; ++i) fill_segment(writer);
+  append_keyed(writer, {"k"}, 0, "5");
+  const Sequence last = writer.last_sequence();
+  must(writer.close());
+  writer = log_.writer();
+  const Sequence first = must(writer.trim(keep(0))).new_first_sequence;
+  EXPECT_EQ(read(0, visit).error().code(), errc::gone);
+  EXPECT_EQ(must(read(first - 1, visit)), last);
+  EXPECT_EQ(seen, "1345");
+}
+
 TEST_F(Histories, StopEndsIt) {
   Writer writer = log_.writer();
   for (int i = 0; i < 3; ++i) append_keyed(writer, {"k"});

@@ -35,7 +35,7 @@ TEST(Log, WhatIsAppendedIsRead) {
 TEST(Log, KeysComeBackAndTheirHistoryBegins) {
   const TempLog log;
   Writer writer = log.writer();
-  const std::string_view keys[] = {"user:ada", std::string_view("\0\xff", 2), "x"};
+  const std::string_view keys[] = {"user:ada", std::string_view("\xff\0", 2), "x"};
   must(writer.append(RecordInput{as_bytes("p"), 3, keys}));
   Reader reader = log.reader();
   RecordView record;

@@ -241,7 +241,11 @@ TEST(NoMatch, WhatWasRemovedMayHaveMatched) {
   EXPECT_EQ(newest(writer, {{.types = {1}, .keys = {"kept", "both"}}}, first - 1), 0u);
   EXPECT_EQ(newest(writer, {{.keys = {"old", "kept"}}}, first - 1), 0u);
   // Certain without what was removed: the history of a key begins behind it, or there is none.
-  EXPECT_EQ(newest(writer, {{.types = {1}, .keys = {"new", "kept"}}}, 0), 0u);
+  for (const std::vector<std::string>& keys :
+       {std::vector<std::string>{"new", "kept"}, {"kept", "new"}, {"old", "new"}}) {
+    EXPECT_EQ(newest(writer, {{.types = {1}, .keys = keys}}, 0), 0u);
+  }
+  EXPECT_EQ(refusal(writer, {{.keys = {"old", "kept"}}}, 0), errc::gone);
   EXPECT_EQ(newest(writer, {{.keys = {"never", "kept"}}}, 0), 0u);
 }
 
@@ -262,13 +266,13 @@ TEST(NoMatch, AWriterThatDoesNotKnowAllKeysDoesNotGuess) {
   std::filesystem::remove_all(log.path() / "keys");
   Writer writer = log.writer();
   const Sequence first = must(log.reader().first_sequence());
-  for (const Query& query :
-       {Query{{.keys = {"old"}}}, Query{{.keys = {"never", "kept"}}}, Query{{.types = {3}}},
-        Query{{.types = {2}, .keys = {"never"}}}, Query{{.types = {1}, .keys = {"kept"}}}}) {
+  for (const Query& query : {Query{{.keys = {"old"}}}, Query{{.keys = {"never", "kept"}}},
+                             Query{{.types = {3}}}, Query{{.types = {2}, .keys = {"never"}}}}) {
     EXPECT_EQ(refusal(writer, query, first - 2), errc::keys_incomplete);
     EXPECT_EQ(newest(writer, query, first - 1), 0u);
   }
   EXPECT_EQ(newest(writer, {{.types = {2}}}, 0), writer.last_sequence());
+  EXPECT_EQ(newest(writer, {{.types = {1}, .keys = {"kept"}}}, 0), 0u);  // its history is all there
 }
 
 TEST(NoMatch, ClientsSeeMatchesAsTheWriterDoes) {

@@ -1,39 +1,10 @@
-// What removed records said about keys: keys/base, the checkpoint, and what is answered when they
-// are missing, damaged, or not this log's any more.
+// What removed records said about keys and event ids: keys/base, and what is answered when it is
+// missing, damaged, or cannot be written.
 
-#include <algorithm>
-#include <chrono>
-#include <thread>
-
-#include "common/damage.h"
-#include "format/keys_file.h"
-#include "keys/key_hash.h"
-#include "log/key_fold.h"
-#include "retention/trimming.h"
+#include "log/asking.h"
 
 namespace tailrace::test {
 namespace {
-
-std::filesystem::path base_of(const TempLog& log) { return log.path() / "keys" / "base"; }
-std::filesystem::path checkpoint_of(const TempLog& log) {
-  return log.path() / "keys" / "checkpoint";
-}
-
-Sequence write(Writer& writer, std::vector<std::string_view> keys, std::size_t releases = 0) {
-  RecordInput record{as_bytes("x"), 0, keys};
-  record.releases = releases;
-  return must(writer.append(record)).sequence;
-}
-
-/// How the key stands, as a conflict tells it; nothing if it is not known.
-std::optional<Conflict> ask(Writer& writer, const std::string& key) {
-  // A version that no key has.
-  const auto decision =
-      must(writer.append_if(Condition::version(key, ~std::uint64_t{0} >> 1), {as_bytes("y")}));
-  EXPECT_TRUE(decision.conflict);
-  if (!decision.conflict || decision.conflict->version == 0) return std::nullopt;
-  return decision.conflict;
-}
 
 errc refused(Writer& writer, const Condition& condition) {
   const auto decision = writer.append_if(condition, {as_bytes("y")});
@@ -226,181 +197,97 @@ TEST(RemovedKeys, ComeBackWithABackup) {
   expect_all_known(writer);
 }
 
-// --- checkpoints ---
+// --- event ids ---
 
-bool wait_for_checkpoint(const TempLog& log, Position covers) {
-  for (int i = 0; i < 2000; ++i) {
-    const std::string bytes = file_bytes(checkpoint_of(log));
-    if (bytes.size() >= kKeysHeaderBytes &&
-        load<Position>(bytes.data() + offsetof(KeysHeader, covers)) >= covers) {
-      return true;
-    }
-    std::this_thread::sleep_for(std::chrono::milliseconds(10));
-  }
-  return false;
+Decision submit(Writer& writer, std::uint8_t id, std::vector<std::string_view> payloads) {
+  std::vector<RecordInput> records;
+  for (const std::string_view payload : payloads) records.push_back({as_bytes(payload), 1});
+  Request request{records};
+  request.event_id.emplace();
+  request.event_id->bytes[15] = id;
+  return must(writer.append_if(request));
 }
 
-/// A log of 8 segments and a checkpoint of the first 6 at least.
-void write_with_checkpoint(const TempLog& log) {
-  Writer writer = log.writer();
-  write(writer, {"a", "b"});
-  write(writer, {"b"}, 1);
-  roll(writer, 6);
-  for (int i = 0; i < 100; ++i) write(writer, {"a", "n" + std::to_string(i)});
-  must(writer.sync());
-  ASSERT_TRUE(wait_for_checkpoint(log, 6 * must(inspect(log.path())).segment_size_bytes));
-  roll(writer, 1);
-  write(writer, {"a", "tail"});
-  must(writer.close());
-}
-
-void expect_state(Writer& writer) {
-  EXPECT_EQ(ask(writer, "a")->version, 102u);
-  EXPECT_EQ(ask(writer, "b")->version, 2u);
-  EXPECT_EQ(ask(writer, "b")->sequence, 2u);
-  EXPECT_TRUE(ask(writer, "b")->released);
-  EXPECT_EQ(ask(writer, "n7")->version, 1u);
-  EXPECT_EQ(ask(writer, "tail")->version, 1u);
-  EXPECT_FALSE(ask(writer, "never"));
-}
-
-TEST(Checkpoint, OnlyTheTailIsReplayed) {
+TEST(RemovedIds, AnswerAsBeforeTheTrim) {
   const TempLog log;
-  write_with_checkpoint(log);
   {
     Writer writer = log.writer();
-    expect_state(writer);
-    EXPECT_EQ(writer.stats().key_records_read, 103u);  // one claim's record, 100, one, 1
+    EXPECT_FALSE(submit(writer, 1, {"a"}).duplicate);            // 1
+    EXPECT_FALSE(submit(writer, 2, {"b", "c", "d"}).duplicate);  // 2 to 4
+    roll(writer, 4);
+    EXPECT_FALSE(submit(writer, 3, {"e", "f"}).duplicate);  // 9 and 10
+    must(writer.sync());
+    ASSERT_GT(must(writer.trim(before(8))).segments, 0u);
+    const Decision again = submit(writer, 2, {"b", "c", "d"});
+    EXPECT_TRUE(again.duplicate);
+    EXPECT_EQ(again.place.first_sequence, 2u);
+    EXPECT_EQ(again.place.last_sequence, 4u);
+    must(writer.close());
   }
   std::filesystem::remove(checkpoint_of(log));
-  Writer writer = log.writer();
-  expect_state(writer);
-  EXPECT_EQ(writer.stats().key_records_read, 110u);
-}
-
-TEST(Checkpoint, OneThatIsOfNoUseIsDoneWithout) {
-  const TempLog log;
-  write_with_checkpoint(log);
-  const std::string whole = file_bytes(checkpoint_of(log));
-  const auto look = [&](std::string bytes) {
-    write_bytes(checkpoint_of(log), bytes);
+  for (int i = 0; i < 2; ++i) {
     Writer writer = log.writer();
-    expect_state(writer);
-    EXPECT_EQ(writer.stats().key_records_read, 110u);
-  };
-  for (std::size_t at = 0; at < whole.size(); at += at < 160 ? 7 : 501) {
-    std::string damaged = whole;
-    damaged[at] = static_cast<char>(damaged[at] ^ 1);
-    look(damaged);
+    const Decision first = submit(writer, 1, {"a"});
+    EXPECT_TRUE(first.duplicate);
+    EXPECT_EQ(first.place.first_sequence, 1u);
+    EXPECT_EQ(first.place.last_sequence, 1u);
+    const Decision second = submit(writer, 2, {"b", "c", "d"});
+    EXPECT_TRUE(second.duplicate);
+    EXPECT_EQ(second.place.first_sequence, 2u);
+    EXPECT_EQ(second.place.last_sequence, 4u);
+    EXPECT_EQ(submit(writer, 3, {"e", "f"}).place.last_sequence, 10u);
+    std::vector<RecordInput> other{{as_bytes("z"), 1}};
+    Request reused{other};
+    reused.event_id.emplace();
+    reused.event_id->bytes[15] = std::uint8_t{2};
+    const auto refusal = writer.append_if(reused);
+    ASSERT_FALSE(refusal);
+    EXPECT_EQ(refusal.error().code(), errc::event_id_reused);
+    roll(writer, 3);
+    must(writer.sync());
+    must(writer.trim(before(writer.last_sequence())));
+    must(writer.close());
+    std::filesystem::remove(checkpoint_of(log));
   }
-  look("");
-  look(whole.substr(0, whole.size() / 2));
-  const LogMeta meta = must(LogFiles::open(log.path())).meta;
-  const auto with = [&](auto change) {
-    std::string bytes = whole;
-    KeysHeader header;
-    std::memcpy(&header, bytes.data(), sizeof header);
-    LogMeta of = meta;
-    change(header, of);
-    seal(header, of);
-    std::memcpy(bytes.data(), &header, sizeof header);
-    return bytes;
-  };
-  look(with([](KeysHeader&, LogMeta& of) { of.log_id[3] ^= 1; }));  // of another log
-  look(with([](KeysHeader& header, LogMeta&) { header.covers += 1 << 20; }));
-  look(with([](KeysHeader& header, LogMeta&) { header.covers += 100 << 20; }));  // ahead of the end
-  // From before a power cut: the log has grown again in another way.
-  look(with([](KeysHeader& header, LogMeta&) { ++header.epoch; }));
-  look(with([](KeysHeader& header, LogMeta&) { --header.previous_last_sequence; }));
-  look(with([](KeysHeader& header, LogMeta&) { ++header.previous_last_timestamp_ns; }));
-}
-
-TEST(Checkpoint, KnowsWhatADamagedBaseDoesNot) {
-  const TempLog log;
-  write_with_checkpoint(log);
-  {
-    Writer writer = log.writer();
-    must(writer.trim(before(5)));
-  }
-  ASSERT_GT(control_retained(log.path()), 0u);
-  ASSERT_LT(control_retained(log.path()),
-            load<Position>(file_bytes(checkpoint_of(log)).data() + offsetof(KeysHeader, covers)));
   std::filesystem::remove(base_of(log));
-  EXPECT_EQ(must(plan_repair(log.path())).keys, KeysDamage::recoverable);
-  {
-    Writer writer = log.writer();
-    expect_state(writer);
-  }
-  must(repair_keys(log.path()));
-  EXPECT_EQ(must(verify(log.path())).verdict, Verdict::ok);
-  std::filesystem::remove(checkpoint_of(log));
   Writer writer = log.writer();
-  expect_state(writer);
+  std::vector<RecordInput> records{{as_bytes("a"), 1}};
+  Request request{records};
+  request.event_id.emplace();
+  request.event_id->bytes[15] = std::uint8_t{1};
+  const auto unknown = writer.append_if(request);
+  ASSERT_FALSE(unknown);
+  EXPECT_EQ(unknown.error().code(), errc::keys_incomplete);
 }
 
-// --- the fold against a map ---
-
-TEST(KeyFold, InRoundsAndWithCollisionsSaysWhatAMapSays) {
-  std::mt19937_64 random(run_seed());
-  for (const std::uint64_t mask : {~std::uint64_t{0}, std::uint64_t{7} << 61}) {
-    hash_mask = mask;
-    const TempLog log;
-    std::map<std::string, StoredKey> expected;
-    std::map<std::uint32_t, Sequence> types;
-    {
-      Writer writer = log.writer();
-      for (int i = 0; i < 3000; ++i) {
-        std::vector<std::string> names{"k" + std::to_string(random() % 500)};
-        if (random() % 3 == 0) names.push_back("other" + std::to_string(random() % 50));
-        const std::vector<std::string_view> keys(names.begin(), names.end());
-        const std::string payload(random() % 4000, 'p');
-        RecordInput record{as_bytes(payload), static_cast<std::uint32_t>(random() % 9), keys};
-        record.releases = random() % 5 == 0 ? 1 : 0;
-        const Appended done = must(writer.append(record));
-        for (std::size_t k = 0; k < names.size(); ++k) {
-          StoredKey& key = expected[names[k]];
-          key.position = done.position;
-          key.sequence = done.sequence;
-          ++key.version;
-          key.released = record.releases == 1 && k + 1 == names.size();
-        }
-        types[record.type] = done.sequence;
-      }
+TEST(RemovedIds, TheWindowIsTheSameHoweverItIsRebuilt) {
+  const TempDir dir;
+  CreateOptions options;
+  options.segment_size_bytes = kMinSegmentSizeBytes;
+  options.event_id_window = 10;
+  must(create_log(dir.path() / "log", options));
+  const auto known = [&](Writer& writer, std::uint8_t id) {
+    const Position end = writer.committed();
+    const Decision decision = submit(writer, id, {"x"});
+    EXPECT_EQ(decision.duplicate, writer.committed() == end);
+    return decision.duplicate;
+  };
+  {
+    Writer writer = must(Writer::open(dir.path() / "log"));
+    for (std::uint8_t id = 1; id <= 25; ++id) {
+      EXPECT_FALSE(known(writer, id));
       roll(writer, 1);
-      must(writer.close());
     }
-    const LogFiles files = must(LogFiles::open(log.path()));
-    const Directory keys = must(open_keys(files.root));
-    const std::uint64_t last = must(files.list_segments()).back();
-    KeyFold::Options options;
-    options.round = 100;
-    // The newest segment that is begun.
-    const Position to =
-        files.segment_of(must(inspect(log.path())).end_position) * files.meta.segment_size_bytes;
-    ASSERT_GE(last, 3u);
-    KeyFold fold(files, keys, options);
-    must(fold.run({}, 0, to, "checkpoint"));
-    const StoredKeys stored = must(StoredKeys::open(files, "checkpoint"));
-    EXPECT_EQ(stored.view.covers(), to);
-    EXPECT_EQ(stored.view.header().keys, expected.size());
-    must(stored.view.check());
-    for (const auto& [name, key] : expected) {
-      const KeyHash hash = hash_key(name, files.meta.salt);
-      const auto found = must(stored.view.find(name, hash.high, hash.low));
-      ASSERT_TRUE(found) << name;
-      EXPECT_EQ(found->position, key.position);
-      EXPECT_EQ(found->version, key.version);
-      EXPECT_EQ(found->sequence, key.sequence);
-      EXPECT_EQ(found->released, key.released);
-    }
-    const KeyHash none = hash_key("nobody", files.meta.salt);
-    EXPECT_FALSE(must(stored.view.find("nobody", none.high, none.low)));
-    std::map<std::uint32_t, Sequence> found_types;
-    must(stored.view.for_each_type(
-        [&](const TypeEntry& type) { found_types[type.type] = type.sequence; }));
-    EXPECT_EQ(found_types, types);
-    hash_mask = ~std::uint64_t{0};
+    must(writer.sync());
+    must(writer.trim(before(40)));  // ids 1 to 19
+    must(writer.close());
   }
+  std::filesystem::remove(dir.path() / "log" / "keys" / "checkpoint");
+  Writer writer = must(Writer::open(dir.path() / "log"));
+  for (std::uint8_t id = 16; id <= 25; ++id) EXPECT_TRUE(known(writer, id)) << int{id};
+  EXPECT_FALSE(known(writer, 15));  // the tenth last but one; it takes the place of 16
+  EXPECT_FALSE(known(writer, 16));
+  EXPECT_TRUE(known(writer, 18));
 }
 
 }  // namespace

@@ -92,7 +92,7 @@ class DamageModel {
     return frames_.back().sequence - (is_record(frames_.back()) ? 0 : 1);
   }
   static bool is_record(const TrueFrame& frame) {
-    return frame.kind == FrameKind::record || frame.kind == FrameKind::batch_record;
+    return tailrace::is_record(frame.kind);
   }
 
   enum class From : std::uint8_t { start, synced };
@@ -290,7 +290,7 @@ class DamageModel {
           return false;
         }
         if (is_record(*frame)) ++records;
-        if (frame->kind == FrameKind::batch_record) continue;
+        if (is_record(*frame) && has_flag(frame->kind, kBatchGoesOn)) continue;
         found.bytes += frame->end - found.end;
         found.end = frame->end;
         found.records += records;

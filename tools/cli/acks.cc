@@ -25,6 +25,10 @@ void Acks::batch(std::uint64_t line, const AppendedBatch& place) {
   answer({line, Kind::batch, place, {}, {}});
 }
 
+void Acks::duplicate(std::uint64_t line, const AppendedBatch& place, bool batch) {
+  answer({line, batch ? Kind::batch : Kind::record, place, {}, {}, {}, true});
+}
+
 void Acks::error(std::uint64_t line, std::string_view code, std::string_view message,
                  Sequence sequence) {
   AppendedBatch place;
@@ -114,7 +118,10 @@ void Acks::write(const Answer& answer) {
       write_message(out_, answer.message);
       break;
   }
-  if (answer.kind == Kind::record || answer.kind == Kind::batch) {
+  const bool placed = answer.kind == Kind::record || answer.kind == Kind::batch;
+  if (placed && answer.duplicate) {
+    out_.put(R"(,"duplicate":true)");
+  } else if (placed) {
     out_.put(R"(,"epoch":)");
     out_.put_number(epoch_);
     out_.put(R"(,"position":")");

@@ -24,6 +24,8 @@ class Acks {
 
   void record(std::uint64_t line, const Appended& place);
   void batch(std::uint64_t line, const AppendedBatch& place);
+  /// They are there already: the request came before.
+  void duplicate(std::uint64_t line, const AppendedBatch& place, bool batch);
   void conflict(std::uint64_t line, const Conflict& conflict);
   /// sequence: what the error speaks of; kUnknown = none.
   void error(std::uint64_t line, std::string_view code, std::string_view message,
@@ -47,6 +49,7 @@ class Acks {
     std::string code;
     std::string message;
     Conflict conflict{};
+    bool duplicate = false;  // of a record or batch
   };
 
   void answer(Answer answer);

@@ -18,6 +18,7 @@ constexpr const char* kExamples = R"(Examples:
   tailrace append events --key-field origin < flights.jsonl
   find . -type f -print0 | tailrace append events -z --type 7 --key inventory
   echo '{"name":"ada"}' | tailrace append users --key user:ada --expect-absent user:ada
+  echo '{"pay":100}' | tailrace append payments --event-id 6ba7b810-9dad-11d1-80b4-00c04fd430c8
   echo '{"data":"hello","keys":["user:alice"]}' | tailrace append events --jsonl --acks --durable)";
 
 std::optional<std::string> parse_key(std::string_view text) {
@@ -139,6 +140,10 @@ void add_append(CLI::App& app, Run& run) {
       ->excludes(jsonl);
   add_values(sub, "--expect-last-sequence", expected, parse_last_sequence,
              {"SEQ", "a number", "... if SEQ is the log's last (0: it is empty)"})
+      ->excludes(jsonl);
+
+  add_value(sub, "--event-id", options.event_id, EventId::parse,
+            {"HEX", "32 hex digits", "append all of stdin as one batch, and once for this id"})
       ->excludes(jsonl);
 
   sub.add_flag("--keep-time", append->keep_time,

@@ -46,7 +46,7 @@ Appender::Appender(Writer& writer, const AppendOptions& options)
             writer.epoch()) {}
 
 Exit Appender::run() {
-  if (!options_.expected.empty()) return run_as_one();
+  if (!options_.expected.empty() || options_.event_id) return run_as_one();
   for (;;) {
     group_start_ = std::chrono::steady_clock::now();
     do {
@@ -91,14 +91,13 @@ Appender::Next Appender::take(Got got, std::string_view frame) {
 Appender::Next Appender::append(std::string_view frame) {
   const auto request = requests_.read(frame);
   if (!request) return invalid(request.error());
-  if (!request->conditions.empty()) {
-    const auto decision = writer_.append_if(request->conditions, request->records);
+  if (!request->conditions.empty() || request->event_id) {
+    const auto decision =
+        writer_.append_if({request->records, request->conditions, request->event_id});
     if (!decision) return refused(decision.error());
-    unsynced_ = true;  // a conflict, too, rests on what must be durable first
-    if (decision->conflict) return conflict(*decision->conflict);
-    if (options_.acks && request->batch) acks_.batch(line_, decision->place);
-    if (options_.acks && !request->batch) acks_.record(line_, only_record(decision->place));
-  } else if (request->batch) {
+    return decided(*decision, request->batch);
+  }
+  if (request->batch) {
     const auto place = writer_.append_batch(request->records);
     if (!place) return refused(place.error());
     if (options_.acks) acks_.batch(line_, *place);
@@ -109,6 +108,20 @@ Appender::Next Appender::append(std::string_view frame) {
   }
   ++appended_;
   unsynced_ = true;
+  return Next::go_on;
+}
+
+Appender::Next Appender::decided(const Decision& decision, bool batch) {
+  unsynced_ = true;  // a conflict or duplicate, too, rests on what must be durable first
+  if (decision.conflict) return conflict(*decision.conflict);
+  if (options_.acks && decision.duplicate) {
+    acks_.duplicate(line_, decision.place, batch);
+  } else if (options_.acks && batch) {
+    acks_.batch(line_, decision.place);
+  } else if (options_.acks) {
+    acks_.record(line_, only_record(decision.place));
+  }
+  ++appended_;
   return Next::go_on;
 }
 
@@ -146,7 +159,7 @@ Appender::Next Appender::refused(const Error& error) {
   // These are a matter of this line only; after all else the next line would fare no better.
   const bool only_this = error.code() == errc::too_large || error.code() == errc::beyond_end ||
                          error.code() == errc::keys_incomplete || error.code() == errc::gone ||
-                         error.code() == errc::too_costly;
+                         error.code() == errc::too_costly || error.code() == errc::event_id_reused;
   if (options_.acks && only_this) return Next::go_on;
   return stop(error.message(), exit_for(error.code()));
 }

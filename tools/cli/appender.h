@@ -28,7 +28,8 @@ struct AppendOptions {
   bool durable = false;
   bool acks = false;
   bool skip_invalid = false;
-  std::vector<Expected> expected;  ///< any: all of stdin is one batch, appended if they hold
+  std::vector<Expected> expected;     ///< any: all of stdin is one batch, appended if they hold
+  std::optional<EventId> event_id{};  ///< likewise, and appended once
 };
 
 /// Carries stdin into a log.
@@ -56,6 +57,7 @@ class Appender {
   Next take_all();
   Next take(Got got, std::string_view frame);
   Next append(std::string_view frame);
+  Next decided(const Decision& decision, bool batch);
   Next conflict(const Conflict& conflict);
   Next gather(std::string_view frame);
   [[nodiscard]] Exit run_as_one();

@@ -64,13 +64,9 @@ Appender::Next Appender::append_as_one() {
     conditions.push_back({each.kind, each.key, each.number});
   }
   line_ = 1;
-  const auto decision = writer_.append_if(conditions, records);
+  const auto decision = writer_.append_if({records, conditions, options_.event_id});
   if (!decision) return refused(decision.error());
-  unsynced_ = true;
-  if (decision->conflict) return conflict(*decision->conflict);
-  if (options_.acks) acks_.batch(line_, decision->place);
-  appended_ = gathered_.size();
-  return Next::go_on;
+  return decided(*decision, true);
 }
 
 }  // namespace tailrace::cli

@@ -52,6 +52,8 @@ void add_create(CLI::App& app, Run& run) {
       sub, "--journal-size", create->options.journal_size_bytes, parse_journal_size,
       {"SIZE", "a multiple of 4KiB, at least 256KiB",
        "size of the journal: a multiple of 4KiB, at least 256KiB (a segment's, up to 64MiB)"});
+  add_value(sub, "--event-id-window", create->options.event_id_window, parse_number,
+            {"N", "a number", "how many event ids are remembered; 0: none are taken (10000000)"});
   sub.callback([&run, create] { run = [create] { return (*create)(); }; });
 }
 

@@ -8,6 +8,7 @@ Exit exit_for(errc code) noexcept {
     case errc::not_found: return Exit::not_found;
     case errc::out_of_range: return Exit::not_found;
     case errc::beyond_end: return Exit::not_found;
+    case errc::event_id_reused: return Exit::conflict;
     case errc::corrupt: return Exit::corrupt;
     case errc::gone: return Exit::corrupt;
     case errc::diverged: return Exit::corrupt;

@@ -29,6 +29,7 @@ std::string as_json(const LogInfo& info) {
       info.durable_sequence ? nlohmann::ordered_json(*info.durable_sequence) : none;
   json["segment_size_bytes"] = info.segment_size_bytes;
   json["journal_size_bytes"] = info.journal_size_bytes;
+  json["event_id_window"] = info.event_id_window;
   json["backend"] = info.backend;
   json["writer"]["state"] = to_string(info.writer);
   json["writer"]["pid"] = info.writer_pid != 0 ? nlohmann::ordered_json(info.writer_pid) : none;
@@ -84,6 +85,9 @@ std::string as_text(const std::string& log, const LogInfo& info) {
        fmt::format("{} of {}, {} in use", info.segments, format_size(info.segment_size_bytes),
                    format_size(info.end_position - info.first_position)));
   line("journal", info.journal_size_bytes == 0 ? "none" : format_size(info.journal_size_bytes));
+  line("event ids", info.event_id_window == 0
+                        ? "none are taken"
+                        : fmt::format("the last {} are remembered", info.event_id_window));
   line("backend", info.backend);
   line("epoch", info.epoch == 0 ? "none yet" : fmt::format("{}", info.epoch));
   line("writer", info.writer_pid == 0

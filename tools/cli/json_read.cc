@@ -54,7 +54,8 @@ enum class Field : std::uint8_t {
   position,
   size,
   release,
-  expect
+  expect,
+  event_id
 };
 
 struct FieldName {
@@ -67,17 +68,10 @@ constexpr std::array kFields = {
     FieldName{"sequence", Field::sequence}, FieldName{"timestamp_ns", Field::timestamp_ns},
     FieldName{"position", Field::position}, FieldName{"epoch", Field::epoch},
     FieldName{"size", Field::size},         FieldName{"release", Field::release},
-    FieldName{"expect", Field::expect},
+    FieldName{"expect", Field::expect},     FieldName{"event_id", Field::event_id},
 };
-// Fields of later versions: known, so that the answer can say why not.
-constexpr std::array<std::string_view, 1> kNotYet = {"event_id"};
 
-Complaint unknown_field(std::string_view name) {
-  if (std::find(kNotYet.begin(), kNotYet.end(), name) != kNotYet.end()) {
-    return fmt::format("field \"{}\": not supported yet", name);
-  }
-  return fmt::format("unknown field \"{}\"", name);
-}
+Complaint unknown_field(std::string_view name) { return fmt::format("unknown field \"{}\"", name); }
 
 const FieldName* find_field(std::string_view name) {
   const auto* found = std::find_if(kFields.begin(), kFields.end(),
@@ -90,6 +84,7 @@ const FieldName* find_field(std::string_view name) {
 tl::expected<Request, Complaint> RequestReader::read(std::string_view line) {
   records_.clear();
   conditions_.clear();
+  event_id_.reset();
   keys_.clear();
   key_counts_.clear();
   decoded_size_ = 0;
@@ -108,7 +103,7 @@ tl::expected<Request, Complaint> RequestReader::read(std::string_view line) {
     records_[i].keys = keys.first(key_counts_[i]);
     keys = keys.subspan(key_counts_[i]);
   }
-  return Request{batch, records_, conditions_};
+  return Request{batch, records_, conditions_, event_id_};
 }
 
 RequestReader::Checked RequestReader::read_batch(Object line) {
@@ -118,6 +113,11 @@ RequestReader::Checked RequestReader::read_batch(Object line) {
       if (std::exchange(expected, true))
         return complaint(Complaint("field \"expect\" given twice"));
       if (auto checked = read_expect(value); !checked) return checked;
+      continue;
+    }
+    if (name == "event_id") {
+      if (event_id_) return complaint(Complaint("field \"event_id\" given twice"));
+      if (auto checked = read_event_id(value); !checked) return checked;
       continue;
     }
     if (name != "batch") return complaint("beside \"batch\": {}", unknown_field(name));
@@ -146,8 +146,9 @@ RequestReader::Checked RequestReader::read_record(Object object, Level level) {
   for (const auto [name, value] : object) {
     const FieldName* const known = find_field(name);
     if (known == nullptr) return complaint(unknown_field(name));
-    if (known->field == Field::expect && level == Level::element) {
-      return complaint(Complaint("\"expect\" belongs beside \"batch\", not into it"));
+    const bool of_request = known->field == Field::expect || known->field == Field::event_id;
+    if (of_request && level == Level::element) {
+      return complaint("\"{}\" belongs beside \"batch\", not into it", name);
     }
     const std::uint32_t bit = std::uint32_t{1} << static_cast<unsigned>(known->field);
     if ((seen & bit) != 0) return complaint("field \"{}\" given twice", name);
@@ -167,6 +168,9 @@ RequestReader::Checked RequestReader::read_record(Object object, Level level) {
         break;
       case Field::expect:
         if (auto checked = read_expect(value); !checked) return checked;
+        break;
+      case Field::event_id:
+        if (auto checked = read_event_id(value); !checked) return checked;
         break;
       case Field::encoding:
         if (value.get(encoding)) return complaint(Complaint("\"encoding\" must be a string"));
@@ -235,6 +239,13 @@ tl::expected<std::uint32_t, Complaint> RequestReader::read_type(Element element)
     return complaint(Complaint("a type must be an integer from 0 to 4294967295"));
   }
   return static_cast<std::uint32_t>(type);
+}
+
+RequestReader::Checked RequestReader::read_event_id(Element id) {
+  std::string_view text;
+  if (!id.get(text)) event_id_ = EventId::parse(text);
+  if (!event_id_) return complaint(Complaint("\"event_id\" must be 32 hex digits in a string"));
+  return {};
 }
 
 tl::expected<std::int64_t, Complaint> RequestReader::read_time(Element element) const {

@@ -2,8 +2,10 @@
 
 #include <simdjson.h>
 #include <tailrace/condition.h>
+#include <tailrace/event_id.h>
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -19,6 +21,7 @@ struct Request {
   bool batch = false;                    ///< {"batch":[...]}: all or nothing
   std::span<const RecordInput> records;  ///< one, if not a batch
   std::span<const Condition> conditions{};
+  std::optional<EventId> event_id{};
 };
 
 /// Reads the lines of `append --jsonl`: JSON records as write_record makes them, and batches of
@@ -44,6 +47,7 @@ class RequestReader {
   [[nodiscard]] Checked read_batch(Object line);
   [[nodiscard]] Checked read_record(Object object, Level level);
   [[nodiscard]] Checked read_expect(Element expect);
+  [[nodiscard]] Checked read_event_id(Element id);
   [[nodiscard]] Checked read_expected_keys(std::string_view name, Element list, ConditionKind kind);
   [[nodiscard]] Checked read_expected_numbers(std::string_view name, Element map,
                                               ConditionKind kind);
@@ -61,7 +65,8 @@ class RequestReader {
   simdjson::dom::parser parser_;
   std::vector<RecordInput> records_;
   std::vector<Condition> conditions_;
-  Query query_;                             // of no_match
+  Query query_;  // of no_match
+  std::optional<EventId> event_id_;
   std::vector<std::string_view> keys_;      // of all records, one after the other
   std::vector<std::size_t> key_counts_;     // of each record
   std::vector<std::string_view> released_;  // of one record

@@ -105,7 +105,7 @@ std::size_t write_keys(Output& out, const KeyRange& keys, bool released) {
 
 }  // namespace
 
-void write_record(Output& out, const RecordView& record) {
+void write_record(Output& out, const RecordView& record, EventIds ids) {
   const auto payload = as_text(record.payload);
   out.put(R"({"sequence":)");
   out.put_number(record.sequence);
@@ -119,6 +119,13 @@ void write_record(Output& out, const RecordView& record) {
   out.put_number(record.type);
   if (write_keys(out, record.keys, false) == 0) out.put(R"(,"keys":[])");
   write_keys(out, record.keys, true);
+  if (ids == EventIds::yes) {
+    if (const auto submitted = record.event_id()) {
+      out.put(R"(,"event_id":")");
+      out.put(submitted->id.to_string());
+      out.put('"');
+    }
+  }
   out.put(R"(,"size":)");
   out.put_number(payload.size());
   if (payload.size() <= kMaxTextBytes && is_utf8(payload)) {

@@ -23,7 +23,8 @@ void write_base64(Output& out, std::string_view bytes);
 /// A key: a string, or {"base64":"..."}.
 void write_key(Output& out, std::string_view key);
 
-/// The record as one line.
-void write_record(Output& out, const RecordView& record);
+/// The record as one line, with or without its event id.
+enum class EventIds : std::uint8_t { no, yes };
+void write_record(Output& out, const RecordView& record, EventIds ids);
 
 }  // namespace tailrace::cli

@@ -188,6 +188,9 @@ Read::Next Read::take(const RecordView& record) {
 
 void add_record_formats(CLI::App& sub, ReadOptions& options) {
   auto* const json = sub.add_flag("--json", options.json, "one JSON object per record");
+  sub.add_flag_callback(
+         "--ids", [&options] { options.ids = EventIds::yes; }, "with --json: event ids, too")
+      ->needs(json);
   auto* const raw = sub.add_flag("--raw", options.raw, "payloads with nothing between");
   auto* const format = add_value(
       sub, "--format", options.format, PrintFormat::parse,

@@ -7,6 +7,7 @@
 
 #include "cli/exit_codes.h"
 #include "cli/filter.h"
+#include "cli/json_write.h"
 #include "cli/place.h"
 #include "cli/print_format.h"
 
@@ -21,6 +22,7 @@ struct ReadOptions {
   bool durable = false;
   Filter filter;
   bool json = false;
+  EventIds ids = EventIds::no;
   bool raw = false;
   std::optional<PrintFormat> format;
   std::optional<double> speed;

@@ -18,7 +18,7 @@ RecordPrinter::RecordPrinter(const ReadOptions& options, const char* command)
 
 void RecordPrinter::print(const RecordView& record) {
   switch (style_) {
-    case Style::json: write_record(out_, record); break;
+    case Style::json: write_record(out_, record, options_.ids); break;
     case Style::format: options_.format->print(out_, record); break;
     case Style::raw: out_.put(as_text(record.payload)); break;
     case Style::lines:

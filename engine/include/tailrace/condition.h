@@ -66,12 +66,16 @@ struct Conflict {
 
 /// What append_if decided.
 struct Decision {
-  std::optional<Conflict> conflict;  ///< none: the records were appended
+  std::optional<Conflict> conflict;  ///< none: the records are in the log
   AppendedBatch place;               ///< where; nothing if there is a conflict
+  /// Nothing was appended now: an earlier request of this event id was, at `place`. (place.end is 0
+  /// if it has been removed since.)
+  bool duplicate = false;
   /// The answer rests on everything before and at this position: Writer::wait_durable(decided_at)
   /// says when no power cut can undo it, be it a success or a conflict.
   Position decided_at = 0;
 
+  /// The records are in the log: since now, or since an earlier request of the same event id.
   [[nodiscard]] bool appended() const noexcept { return !conflict; }
 };
 

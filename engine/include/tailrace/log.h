@@ -16,6 +16,10 @@ struct CreateOptions {
   /// A multiple of 4096 from 256 KiB on; it never grows. 0 = as large as a segment, at most 64 MiB.
   /// A larger one takes longer bursts of commits before their bytes must reach the segments.
   std::uint64_t journal_size_bytes = 0;
+  /// So many event ids are remembered, the newest ones: a request that is sent again later than
+  /// that is appended again. 50 to 100 bytes of the writer's memory for each that was used; 0 = the
+  /// log takes no event ids. It never changes.
+  std::uint64_t event_id_window = kDefaultEventIdWindow;
 };
 
 /// Makes a new, empty log at `path`, durable on return: it appears whole or not at all.
@@ -41,6 +45,7 @@ struct LogInfo {
   std::int64_t last_timestamp_ns = 0;  ///< 0 = no record
   std::uint64_t segment_size_bytes = 0;
   std::uint64_t journal_size_bytes = 0;
+  std::uint64_t event_id_window = 0;  ///< how many event ids are remembered; 0 = the log takes none
   std::uint64_t segments = 0;
   /// How the newest writer commits: "io_uring" or "thread", with ", O_DIRECT" if that is used.
   /// Empty: no writer yet.

@@ -1,8 +1,10 @@
 #pragma once
 
 #include <iterator>
+#include <optional>
 #include <string_view>
 
+#include "tailrace/event_id.h"
 #include "tailrace/export.h"
 #include "tailrace/types.h"
 
@@ -41,15 +43,20 @@ class TAILRACE_EXPORT KeyRange {
   };
 
   KeyRange() = default;
-  KeyRange(const std::byte* block, std::uint8_t count) noexcept : block_(block), count_(count) {}
+  /// `block`: the first key; right before it lies the record's event id, if it has one.
+  KeyRange(const std::byte* block, std::uint8_t count, bool behind_event_id = false) noexcept
+      : block_(block), count_(count), behind_event_id_(behind_event_id) {}
   [[nodiscard]] Iterator begin() const noexcept { return {block_, count_}; }
   [[nodiscard]] Iterator end() const noexcept { return {}; }
   [[nodiscard]] std::size_t size() const noexcept { return count_; }
   [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
+  /// What RecordView::event_id() says.
+  [[nodiscard]] std::optional<SubmittedId> event_id() const noexcept;
 
  private:
   const std::byte* block_ = nullptr;
   std::uint8_t count_ = 0;
+  bool behind_event_id_ = false;
 };
 
 /// A record where it lies in the log, not copied. How long payload and keys live is the reader's
@@ -63,13 +70,18 @@ struct RecordView {
   bool batch_goes_on = false;     ///< the next record belongs to the same batch
   Bytes payload;
   KeyRange keys;
+
+  /// The event id of the request that this record is the first one of, if it had one. Read where it
+  /// lies, so it can be asked for as long as the keys can.
+  [[nodiscard]] std::optional<SubmittedId> event_id() const noexcept { return keys.event_id(); }
 };
 
 /// A record to be appended. The bytes are copied before append returns.
 struct RecordInput {
   Bytes payload;
   std::uint32_t type = 0;
-  std::span<const std::string_view> keys{};  ///< 0 to 255 different, each 1 to 65535 bytes
+  std::span<const std::string_view> keys{};  ///< 0 to 255 different, each 1 to 65535 bytes,
+                                             ///< the first of them not 0: those are the engine's
   std::int64_t timestamp_ns = 0;  ///< 0 = now; an older one than the last is raised to it
   /// So many of the keys, the last ones, are released by this record: it carries them like the
   /// others, and they are absent afterwards.

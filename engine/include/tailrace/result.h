@@ -31,6 +31,7 @@ enum class errc : std::uint8_t {
   keys_incomplete,      ///< what was removed from the log may have had the key: nobody can tell
   beyond_end,           ///< a condition speaks of a sequence that is not there yet
   too_costly,           ///< a query takes too long to judge: look up to sequence() yourself
+  event_id_reused,      ///< another request's records were appended under this event id
   out_of_range,         ///< the place asked for lies beyond the end, or is no record's place
   busy,                 ///< the disk is too far behind, and the writer was told not to wait for it
   timed_out,            ///< the deadline passed first

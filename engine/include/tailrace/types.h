@@ -27,6 +27,7 @@ inline constexpr std::uint64_t kMaxSegmentSizeBytes = std::uint64_t{1} << 31;
 inline constexpr std::uint64_t kDefaultSegmentSizeBytes = std::uint64_t{64} << 20;
 inline constexpr std::uint64_t kMinJournalSizeBytes = std::uint64_t{256} << 10;
 inline constexpr std::uint64_t kDefaultJournalSizeBytes = std::uint64_t{64} << 20;
+inline constexpr std::uint64_t kDefaultEventIdWindow = 10'000'000;
 inline constexpr std::size_t kMaxKeys = 255;
 inline constexpr std::size_t kMaxKeyBytes = 65535;
 

@@ -62,6 +62,13 @@ struct WriterStats {
   std::uint64_t key_records_read = 0;
 };
 
+/// Everything that an append can ask for. What it points to needs to live until append_if returns.
+struct Request {
+  std::span<const RecordInput> records;     ///< 1 or more, appended as one
+  std::span<const Condition> conditions{};  ///< all must hold
+  std::optional<EventId> event_id{};        ///< to be appended once, however often it comes
+};
+
 class Appender;  // internal
 
 /// Room for one payload inside the log, to be filled in place. Destroying it without commit()
@@ -135,6 +142,13 @@ class TAILRACE_EXPORT Writer {
     return append_if({&condition, 1}, {&record, 1});
   }
 
+  /// The same, with an event id. If a request of the same id (and user) is among the last ones that
+  /// had any, as many as LogInfo::event_id_window says, nothing is appended and no condition looked
+  /// at: the decision is a duplicate and says where the records are. Errors: as above,
+  /// event_id_reused (those records were others), keys_incomplete (it may have been in what was
+  /// removed from the log), invalid_argument (the log keeps no event ids); nothing is appended.
+  [[nodiscard]] Result<Decision> append_if(const Request& request);
+
   /// Room for a record to be filled in place and then committed or aborted. type, keys and
   /// timestamp are taken from `header` (its payload is ignored); payload_bytes is the most that
   /// can be committed. Errors: as append.
@@ -174,6 +188,7 @@ class TAILRACE_EXPORT Writer {
   [[nodiscard]] WriterStats stats() const noexcept;
 
  private:
+  friend class WriterAccess;
   class Impl;
   explicit Writer(std::unique_ptr<Impl> impl) noexcept;
   std::unique_ptr<Impl> impl_;

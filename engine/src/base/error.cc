@@ -38,6 +38,7 @@ const char* to_string(errc code) noexcept {
     case errc::keys_incomplete: return "keys_incomplete";
     case errc::beyond_end: return "beyond_end";
     case errc::too_costly: return "too_costly";
+    case errc::event_id_reused: return "event_id_reused";
     case errc::out_of_range: return "out_of_range";
     case errc::busy: return "busy";
     case errc::timed_out: return "timed_out";

@@ -137,6 +137,14 @@ namespace tailrace {
   X(twins_are_mixed_up, "of two keys of one hash the index may take the other one's release")    \
   X(twins_share_an_entry, "two keys of one hash that stood alike are noted in one entry")        \
   X(removed_is_no_match, "no match among what is left is no match")                              \
+  X(condition_checked_before_id, "a retry of a winner is a conflict")                            \
+  X(duplicate_ignores_digest, "other records under an event id are a duplicate")                 \
+  X(duplicate_answered_early, "a duplicate does not wait for what it repeats to be durable")     \
+  X(id_window_off_by_one, "one event id more than stated is remembered")                         \
+  X(id_noted_before_publish, "an append that fails leaves its event id behind")                  \
+  X(id_of_any_user, "two users' equal event ids are one")                                        \
+  X(id_compared_by_hash_only, "two event ids of one hash are taken for one")                     \
+  X(left_ids_stay, "event ids that have left the window stay when the index grows")              \
   X(history_trusts_the_hash, "a reader takes a key of the same hash for the one asked for")      \
   X(tail_not_folded_again, "a second question is answered as of the first one")                  \
   X(removed_base_ignored, "a key is not there though what was removed is not known")             \

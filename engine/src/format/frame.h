@@ -37,15 +37,41 @@ inline constexpr std::size_t kKeyCount = 31;
 /// The kind byte. Only these values exist; any other makes a frame invalid.
 enum class FrameKind : std::uint8_t {
   record = 0x01,
-  padding = 0x02,       // the rest of the segment is unused
-  epoch_start = 0x03,   // payload: the full epoch (u64)
-  batch_record = 0x11,  // a record, and the batch goes on with the next frame
+  padding = 0x02,               // the rest of the segment is unused
+  epoch_start = 0x03,           // payload: the full epoch (u64)
+  batch_record = 0x11,          // a record, and the batch goes on with the next frame
+  record_with_id = 0x21,        // the same two, and the key block begins with an event id: only in
+  batch_record_with_id = 0x31,  // the first frame of a unit
 };
 inline constexpr std::uint8_t kBatchGoesOn = 0x10;
+inline constexpr std::uint8_t kHasEventId = 0x20;
 
-/// Whether a kind byte is a record's, whatever its flags.
-[[nodiscard]] constexpr bool is_record(std::uint8_t kind) noexcept {
-  return (kind & 0x0f) == static_cast<std::uint8_t>(FrameKind::record);
+[[nodiscard]] constexpr bool has_flag(FrameKind kind, std::uint8_t flag) noexcept {
+  return (static_cast<std::uint8_t>(kind) & flag) != 0;
+}
+[[nodiscard]] constexpr FrameKind with_flag(FrameKind kind, std::uint8_t flag) noexcept {
+  return static_cast<FrameKind>(static_cast<std::uint8_t>(kind) | flag);
+}
+/// Of the four kinds of records, any.
+[[nodiscard]] constexpr bool is_record(FrameKind kind) noexcept {
+  constexpr std::uint8_t kFlags = kBatchGoesOn | kHasEventId;
+  return (static_cast<std::uint8_t>(kind) & ~kFlags) ==
+         static_cast<std::uint8_t>(FrameKind::record);
+}
+
+/// Where the keys of a record begin: behind the event id, if it has one.
+[[nodiscard]] inline const std::byte* first_key(const std::byte* frame, FrameKind kind) noexcept {
+  return frame + kFrameHeaderBytes + (has_flag(kind, kHasEventId) ? kIdEntryBytes : 0);
+}
+
+/// Where the entry of `key` begins in the frame of a record, or nullptr if that does not carry it.
+/// `room`: bytes that may be looked at, at least a frame header.
+[[nodiscard]] inline const std::byte* key_in_frame(const std::byte* frame, std::uint64_t room,
+                                                   std::string_view key) noexcept {
+  const std::byte* const keys = first_key(frame, load<FrameKind>(frame + frame_offset::kKind));
+  const auto before = static_cast<std::uint64_t>(keys - frame);
+  if (before > room) return nullptr;
+  return find_key(keys, load<std::uint8_t>(frame + frame_offset::kKeyCount), room - before, key);
 }
 
 inline constexpr std::uint32_t kPaddingSize = kFrameHeaderBytes;
@@ -158,14 +184,13 @@ struct FrameLook {
   std::uint8_t key_count = 0;
   std::uint16_t epoch = 0;
   std::uint32_t size = 0;
-  std::uint32_t key_bytes = 0;
+  std::uint32_t key_bytes = 0;  // of the key block, event id included
   std::uint32_t type = 0;
   std::int64_t timestamp_ns = 0;
 
-  [[nodiscard]] bool is_record() const noexcept {
-    return kind == FrameKind::record || kind == FrameKind::batch_record;
-  }
-  [[nodiscard]] bool goes_on() const noexcept { return kind == FrameKind::batch_record; }
+  [[nodiscard]] bool is_record() const noexcept { return tailrace::is_record(kind); }
+  [[nodiscard]] bool goes_on() const noexcept { return has_flag(kind, kBatchGoesOn); }
+  [[nodiscard]] bool has_event_id() const noexcept { return has_flag(kind, kHasEventId); }
 };
 
 /// Is this position a valid frame? The one answer, for reader, recovery and verify alike.
@@ -201,9 +226,11 @@ struct FrameLook {
         !planted(Mistake::epoch_not_compared)) [[unlikely]] {
       return bad(FrameState::bad_epoch);
     }
-    if (look.key_count != 0) {
+    // Keys or an event id, at once.
+    if ((last & (std::uint64_t{0xff} << 56 | std::uint64_t{kHasEventId} << 48)) != 0) {
       const std::uint64_t key_bytes =
-          key_block_bytes(at + kFrameHeaderBytes, look.key_count, look.size - kFrameHeaderBytes);
+          key_block_bytes(at + kFrameHeaderBytes, look.key_count, look.size - kFrameHeaderBytes,
+                          look.has_event_id() ? kIdEntryBytes : 0);
       if (key_bytes == 0) return bad(FrameState::bad_keys);
       look.key_bytes = static_cast<std::uint32_t>(key_bytes);
     }
@@ -229,7 +256,8 @@ struct FrameLook {
 }
 
 /// A shortcut of check_frame for what a reader meets most: true only if that would say `valid`, of
-/// a record without keys that ISA-L is not needed for. Else nothing is known: ask check_frame.
+/// a record without keys and event id that ISA-L is not needed for. Else nothing is known: ask
+/// check_frame.
 [[nodiscard, gnu::always_inline]] inline bool is_plain_record(const std::byte* at,
                                                               std::uint32_t size,
                                                               std::uint64_t room, Position position,

@@ -20,6 +20,10 @@ Result<std::uint64_t> measure_keys(std::span<const std::string_view> keys) {
       return fail(Error(errc::invalid_argument, fmt::format("a key of {} bytes, but the most is {}",
                                                             keys[i].size(), kMaxKeyBytes)));
     }
+    if (keys[i].front() == kEngineKey) {
+      return fail(Error(errc::invalid_argument,
+                        "a key begins with byte 0: such keys belong to the engine"));
+    }
     for (std::size_t j = 0; j < i; ++j) {
       if (keys[i] == keys[j]) {
         return fail(Error(errc::invalid_argument, "a record carries the same key twice"));
@@ -51,6 +55,23 @@ const std::byte* find_key(const std::byte* at, std::uint8_t count, std::uint64_t
     room -= bytes;
   }
   return nullptr;
+}
+
+std::byte* put_event_id(std::byte* at, const EventIdEntry& entry) noexcept {
+  store(at + id_offset::kId, entry.submitted.id);
+  store(at + id_offset::kUid, std::uint64_t{entry.submitted.uid});
+  store(at + id_offset::kDigest, entry.digest);
+  return at + kIdEntryBytes;
+}
+
+EventIdEntry event_id_at(const std::byte* at) noexcept {
+  return {{load<EventId>(at + id_offset::kId), load<std::uint32_t>(at + id_offset::kUid)},
+          load<RecordsDigest>(at + id_offset::kDigest)};
+}
+
+std::optional<SubmittedId> KeyRange::event_id() const noexcept {
+  if (!behind_event_id_) return std::nullopt;
+  return event_id_at(block_ - kIdEntryBytes).submitted;
 }
 
 KeyView KeyRange::Iterator::operator*() const noexcept {

@@ -1,11 +1,13 @@
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
 
 #include "base/bytes.h"
+#include "tailrace/event_id.h"
 #include "tailrace/result.h"
 #include "tailrace/types.h"
 
@@ -23,14 +25,26 @@ inline constexpr std::size_t kKeyHeadBytes = 24;
 inline constexpr std::uint8_t kKeyCreated = 1;
 inline constexpr std::uint8_t kKeyReleased = 2;
 
+/// An event id comes before the keys, and is none of them: the id (16 bytes), the submitter's uid
+/// (u32), 4 zero bytes, the digest of the request's records (16 bytes).
+namespace id_offset {
+inline constexpr std::size_t kId = 0;
+inline constexpr std::size_t kUid = 16;
+inline constexpr std::size_t kDigest = 24;
+}  // namespace id_offset
+inline constexpr std::size_t kIdEntryBytes = 40;
+
 [[nodiscard]] constexpr std::uint64_t key_entry_bytes(std::uint64_t key_length_bytes) noexcept {
   return kKeyHeadBytes + align_up(key_length_bytes, 8);
 }
 
-/// Bytes of the block of `count` (> 0) keys at `at`, or 0 if it does not fit into `room` bytes.
+/// Bytes of the block at `at`, or 0 if it does not fit into `room` bytes: `before_keys` bytes of an
+/// event id, and `count` keys. One of the two must not be 0.
 [[nodiscard]] inline std::uint64_t key_block_bytes(const std::byte* at, std::uint8_t count,
-                                                   std::uint64_t room) noexcept {
-  std::uint64_t used = 0;
+                                                   std::uint64_t room,
+                                                   std::uint64_t before_keys = 0) noexcept {
+  std::uint64_t used = before_keys;
+  if (used > room) return 0;
   for (; count > 0; --count) {
     if (used + kKeyHeadBytes > room) return 0;
     used += key_entry_bytes(load<std::uint16_t>(at + used + key_offset::kLength));
@@ -39,9 +53,24 @@ inline constexpr std::uint8_t kKeyReleased = 2;
   return used;
 }
 
+/// Keys that begin with this byte belong to the engine.
+inline constexpr char kEngineKey = '\0';
+
 /// Bytes that a block of these keys takes. Errors: invalid_argument (too many, empty, too long,
-/// the same twice).
+/// the same twice, one of the engine's).
 [[nodiscard]] Result<std::uint64_t> measure_keys(std::span<const std::string_view> keys);
+
+/// XXH3-128 of a request's records, as it stands in the log: format/records_digest.h.
+using RecordsDigest = std::array<std::byte, 16>;
+
+/// What the entry of an event id says.
+struct EventIdEntry {
+  SubmittedId submitted;
+  RecordsDigest digest{};
+};
+/// Writes it and returns where the first key begins.
+[[nodiscard]] std::byte* put_event_id(std::byte* at, const EventIdEntry& entry) noexcept;
+[[nodiscard]] EventIdEntry event_id_at(const std::byte* at) noexcept;
 
 /// How a key stands in a record.
 struct KeyPlace {

@@ -56,14 +56,13 @@ Result<LogMeta> parse_log_meta(Bytes bytes, const std::string& path) {
     return not_a_log(fmt::format("impossible journal size {}", meta.journal_size_bytes),
                      offsetof(LogMeta, journal_size_bytes));
   }
-  // To pass over an id window that a log declares would be to break its promises.
-  if (meta.id_window != 0 || std::any_of(std::begin(meta.reserved), std::end(meta.reserved),
-                                         [](std::uint8_t byte) { return byte != 0; })) {
+  // To pass over what a log declares would be to break its promises.
+  if (std::any_of(std::begin(meta.reserved), std::end(meta.reserved),
+                  [](std::uint8_t byte) { return byte != 0; })) {
     return fail(Error(errc::unsupported_version,
-                      "the log declares an id window or something else that this Tailrace does not "
-                      "know")
+                      "the log declares something that this Tailrace does not know")
                     .path(path)
-                    .offset(offsetof(LogMeta, id_window))
+                    .offset(offsetof(LogMeta, reserved))
                     .next("use the Tailrace that wrote the log, or a newer one"));
   }
   return meta;

@@ -17,7 +17,7 @@ struct LogMeta {
   std::uint64_t salt;
   std::uint64_t segment_size_bytes;
   std::uint64_t journal_size_bytes;  // a multiple of 4096
-  std::uint64_t id_window;           // event ids remembered; 0 = none
+  std::uint64_t id_window;           // how many event ids are remembered; 0 = none
   std::int64_t created_ns;
   std::uint8_t reserved[56];  // zero
 };

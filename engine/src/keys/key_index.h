@@ -34,12 +34,17 @@ static_assert(sizeof(KeyEntry) == 32 && std::is_trivially_copyable_v<KeyEntry>);
 /// add() moves a few slots. While that lasts an entry is in one table or the other by its home in
 /// the old one, so a look-up probes one of them. How: docs/conditional-append.md#the-key-index
 ///
+/// Entries that are not keys (event ids) may leave, oldest first: forget_below. They stay where
+/// they are, and the next growth leaves them behind; if most of the table is of that sort, it grows
+/// into one of the same size.
+///
 /// Invariants:
 ///  1. An entry lies at its home, or behind it with no empty slot in between.
 ///  2. While growing, old slots [start_, start_ + moved_) are empty, and no entry in the old table
 ///     has its home there. (Counted from start_, round the end of the table.)
 ///  3. In the old table no probe goes past start_: what found no slot before it is in the new one.
-///  4. There is room: entries <= 3/4 of the slots of the newest table.
+///  4. There is room: what the newest table has, and what it may yet get from the old one, is at
+///     most 3/4 of its slots.
 /// Threads: one.
 class KeyIndex {
  public:
@@ -55,6 +60,13 @@ class KeyIndex {
   /// A key that is not there yet; room must have been reserved.
   void add(const KeyEntry& entry) noexcept;
 
+  /// Entries with a smaller state have left; at most `left` have not. What may still be found: ask
+  /// for the state.
+  void forget_below(std::uint64_t state, std::uint64_t left) noexcept {
+    least_state_ = state;
+    left_ = left;
+  }
+
   /// Brings the slot of a hash near, for a look-up soon.
   void prefetch(const KeyHash& hash) const noexcept;
 
@@ -62,7 +74,10 @@ class KeyIndex {
   template <class Visit>
   void for_each(Visit&& visit) const;
 
+  /// Those that have left and were not left behind yet count, too.
   [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
+  /// Whether two entries have one hash. Without that an entry's hash and place say whose it is.
+  [[nodiscard]] bool has_twins() const noexcept { return has_twins_; }
   [[nodiscard]] bool growing() const noexcept { return moved_ != kNotGrowing; }
   /// Slots of the newest table.
   [[nodiscard]] std::uint64_t capacity() const noexcept { return now_.slots(); }
@@ -92,7 +107,7 @@ class KeyIndex {
   /// Goes over the slots where a hash may lie: stops where stop(slot) says so.
   template <class Stop>
   [[nodiscard]] KeyEntry* probe(const KeyHash& hash, Stop&& stop) const noexcept;
-  void begin_growth(Table larger) noexcept;
+  void begin_growth(Table larger, std::uint64_t stays) noexcept;
   void move_some(std::uint64_t slots) noexcept;
   void move_slot(KeyEntry& slot) noexcept;
   void end_growth() noexcept;
@@ -101,7 +116,11 @@ class KeyIndex {
   Table old_;
   std::uint64_t start_ = 0;
   std::uint64_t moved_ = kNotGrowing;
-  std::uint64_t size_ = 0;
+  std::uint64_t size_ = 0;         // of both tables
+  std::uint64_t due_ = 0;          // invariant 4; while it does not grow, size_
+  std::uint64_t least_state_ = 0;  // 0: nothing leaves
+  std::uint64_t left_ = 0;
+  bool has_twins_ = false;
 };
 
 template <class Stop>

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cassert>
+#include <utility>
 
 #include "base/planted.h"
 #include "format/segment_header.h"
@@ -97,7 +98,8 @@ Result<Appended> Appender::append(const RecordInput& record) {
 }
 
 /// How much room a batch takes; the key index is ready for its keys then.
-Result<std::uint64_t> Appender::measure(std::span<const RecordInput> records) {
+Result<std::uint64_t> Appender::measure(std::span<const RecordInput> records,
+                                        std::uint64_t id_bytes) {
   std::uint64_t total = 0;
   std::uint64_t keys = 0;
   for (const RecordInput& record : records) {
@@ -111,7 +113,7 @@ Result<std::uint64_t> Appender::measure(std::span<const RecordInput> records) {
       size += *key_bytes;
       keys += record.keys.size();
     }
-    total += frame_span(size);
+    total += frame_span(size + std::exchange(id_bytes, 0));
   }
   if (keys != 0) [[unlikely]] {
     if (auto ready = prepare_keys(keys); !ready) return fail(std::move(ready.error()));
@@ -131,13 +133,19 @@ Result<void> Appender::prepare_keys(std::uint64_t count) {
   return keys_.prepare(count, end_);
 }
 
-/// Fills a frame whose record has keys, all but its commit word. Returns its size.
+/// Fills a frame whose record has keys or an event id, all but its commit word. Returns its size.
 Result<std::uint32_t> Appender::put_keyed(std::byte* frame, Position position, FrameHead head,
-                                          const RecordInput& record) {
+                                          const RecordInput& record, const EventIdEntry* id) {
   if (auto found = keys_.look_up(record); !found) return fail(std::move(found.error()));
   head.key_count = static_cast<std::uint8_t>(record.keys.size());
   std::byte* const keys = frame + kFrameHeaderBytes;
-  const std::uint64_t key_bytes = keys_.put(keys);
+  std::uint64_t key_bytes = 0;
+  if (id != nullptr) {
+    head.kind = with_flag(head.kind, kHasEventId);
+    key_bytes = static_cast<std::uint64_t>(put_event_id(keys, *id) - keys);
+    if (planted(Mistake::id_noted_before_publish)) keys_.note_id(position);
+  }
+  key_bytes += keys_.put(keys + key_bytes);
   keys_.note(position);
   const auto size =
       static_cast<std::uint32_t>(kFrameHeaderBytes + key_bytes + record.payload.size());
@@ -153,9 +161,10 @@ void Appender::abandon(Position end) noexcept {
   keys_.undo();
 }
 
-Result<AppendedBatch> Appender::append_batch(std::span<const RecordInput> records) {
+Result<AppendedBatch> Appender::append_batch(std::span<const RecordInput> records,
+                                             const EventIdEntry* id) {
   if (records.empty()) return fail(Error(errc::invalid_argument, "a batch of no records"));
-  auto span = measure(records);
+  auto span = measure(records, id != nullptr ? kIdEntryBytes : 0);
   if (!span) return fail(std::move(span.error()));
   if (!ready_for(*span)) [[unlikely]] {
     if (auto error = boundary(*span)) return fail(std::move(*error));
@@ -170,6 +179,7 @@ Result<AppendedBatch> Appender::append_batch(std::span<const RecordInput> record
   FrameHead head = head_of(FrameKind::batch_record, 0, last_timestamp_ns_);
   bool told_time = false;
   bool keyed = false;
+  bool has_id = false;
   std::uint32_t first_size = 0;
   const RecordInput* const last = &records.back();
   for (const RecordInput* record = records.data(); record <= last; ++record) {
@@ -184,11 +194,13 @@ Result<AppendedBatch> Appender::append_batch(std::span<const RecordInput> record
     if (record == last) head.kind = FrameKind::record;
     const Bytes payload = record->payload;
     auto size = static_cast<std::uint32_t>(kFrameHeaderBytes + payload.size());
-    if (record->keys.empty()) [[likely]] {
+    if (record->keys.empty() && id == nullptr) [[likely]] {
       const std::uint32_t crc = put_head(frame, head, position, size, crc_seed);
       put_crc(frame, crc_copy(crc, frame + kFrameHeaderBytes, payload.data(), payload.size()));
     } else {
-      auto put = put_keyed(frame, position, head, *record);
+      auto put = put_keyed(frame, position, head, *record, id);
+      has_id = id != nullptr || has_id;
+      id = nullptr;  // it stands in the first frame only
       if (!put) {
         abandon(position);
         return fail(std::move(put.error()));
@@ -216,11 +228,13 @@ Result<AppendedBatch> Appender::append_batch(std::span<const RecordInput> record
   publish(position);
   if (keyed) [[unlikely]]
     keys_.keep();
+  if (has_id && !planted(Mistake::id_noted_before_publish)) [[unlikely]]
+    keys_.note_id(first);
   return AppendedBatch{first, position, first_sequence, head.sequence - 1};
 }
 
 Result<Decision> Appender::append_if(std::span<const Condition> conditions,
-                                     std::span<const RecordInput> records) {
+                                     std::span<const RecordInput> records, const EventIdEntry* id) {
   bool by_key = false;
   for (const Condition& condition : conditions) {
     if (auto right = check_condition(condition, last_sequence()); !right) {
@@ -236,19 +250,19 @@ Result<Decision> Appender::append_if(std::span<const Condition> conditions,
   for (const Condition& condition : conditions) {
     auto conflict = judge_condition(keys_, walk, condition, last_sequence());
     if (!conflict) return fail(std::move(conflict.error()));
-    if (*conflict) return Decision{std::move(*conflict), {}, end_ - 1};
+    if (*conflict) return Decision{std::move(*conflict), {}, false, end_ - 1};
     if (planted(Mistake::only_the_first_condition)) break;
   }
-  auto place = append_batch(records);
+  auto place = append_batch(records, id);
   if (!place) return fail(std::move(place.error()));
-  return Decision{{}, *place, place->position};
+  return Decision{{}, *place, false, place->position};
 }
 
 Result<std::span<std::byte>> Appender::claim(std::size_t payload_bytes, const RecordInput& header) {
   if (!header.keys.empty()) {
     RecordInput keys_only = header;
     keys_only.payload = {};
-    auto measured = measure({&keys_only, 1});
+    auto measured = measure({&keys_only, 1}, 0);
     if (!measured) return fail(std::move(measured.error()));
   }
   std::uint64_t key_bytes = 0;

@@ -43,9 +43,14 @@ class Appender {
 
   [[nodiscard, gnu::always_inline]] Result<Appended> append(Bytes payload, std::uint32_t type);
   [[nodiscard]] Result<Appended> append(const RecordInput& record);
-  [[nodiscard]] Result<AppendedBatch> append_batch(std::span<const RecordInput> records);
+  /// `id`: looked for before and not found.
+  [[nodiscard]] Result<AppendedBatch> append_batch(std::span<const RecordInput> records,
+                                                   const EventIdEntry* id = nullptr);
   [[nodiscard]] Result<Decision> append_if(std::span<const Condition> conditions,
-                                           std::span<const RecordInput> records);
+                                           std::span<const RecordInput> records,
+                                           const EventIdEntry* id = nullptr);
+  /// `uid`: whose request it is.
+  [[nodiscard]] Result<Decision> append_if(const Request& request, std::uint32_t uid);
   [[nodiscard]] Result<std::span<std::byte>> claim(std::size_t payload_bytes,
                                                    const RecordInput& header);
   [[nodiscard]] Result<Appended> commit_claim(std::size_t payload_bytes);
@@ -88,12 +93,15 @@ class Appender {
   [[nodiscard]] std::int64_t raise(std::int64_t wanted_ns) noexcept;
   [[nodiscard]] std::int64_t stamp(std::int64_t wanted_ns) noexcept;
   void publish(Position end) noexcept;
-  [[nodiscard]] Result<std::uint64_t> measure(std::span<const RecordInput> records);
+  [[nodiscard]] Result<std::uint64_t> measure(std::span<const RecordInput> records,
+                                              std::uint64_t id_bytes);
   [[nodiscard]] Result<void> may_append() const;
   [[nodiscard, gnu::noinline]] Result<void> prepare_keys(std::uint64_t count);
   [[nodiscard, gnu::noinline]] Result<std::uint32_t> put_keyed(std::byte* frame, Position position,
                                                                FrameHead head,
-                                                               const RecordInput& record);
+                                                               const RecordInput& record,
+                                                               const EventIdEntry* id);
+  [[nodiscard]] Result<std::optional<Decision>> find_earlier(const EventIdEntry& id);
   [[gnu::noinline]] void abandon(Position end) noexcept;
   [[nodiscard]] std::optional<Error> boundary(std::uint64_t span);
   [[nodiscard]] std::optional<Error> roll();

@@ -76,6 +76,7 @@ Result<void> create_log(const std::filesystem::path& path, const CreateOptions& 
   meta.journal_size_bytes = options.journal_size_bytes != 0
                                 ? options.journal_size_bytes
                                 : std::min(meta.segment_size_bytes, kDefaultJournalSizeBytes);
+  meta.id_window = options.event_id_window;
   meta.created_ns = Clock::kernel_ns();
   seal(meta);
 

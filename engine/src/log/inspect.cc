@@ -96,6 +96,7 @@ Result<LogInfo> inspect(const std::filesystem::path& path) {
   info.last_timestamp_ns = tail->last_sequence == 0 ? 0 : tail->last_timestamp_ns;
   info.segment_size_bytes = files->meta.segment_size_bytes;
   info.journal_size_bytes = files->meta.journal_size_bytes;
+  info.event_id_window = files->meta.id_window;
   info.segments = segments->size();
   info.backend = backend_name(control->activity());
   info.writer = writer_state(*control);

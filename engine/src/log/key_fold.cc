@@ -4,7 +4,7 @@
 #include <tuple>
 
 #include "base/planted.h"
-#include "format/key_block.h"
+#include "format/frame.h"
 
 namespace tailrace {
 namespace {
@@ -23,13 +23,30 @@ auto order_of(const KeyHash& hash) noexcept { return std::tie(hash.high, hash.lo
 
 void KeyFold::take(const RecordScan::Record& record, Round& round) {
   round.types[record.look.type] = {record.look.type, 0, record.sequence, record.position, 0};
-  const std::byte* entry = record.frame + kFrameHeaderBytes;
+  take_id(record, round);
+  const std::byte* entry = first_key(record.frame, record.look.kind);
   for (std::uint8_t i = 0; i < record.look.key_count; ++i) {
     const std::string_view key = key_of(entry);
     round.keys.push_back(
         {hash_key(key, files_.meta.salt), record.position, record.sequence, entry});
     entry += key_entry_bytes(key.size());
   }
+}
+
+/// An id stands in the first record of its request, which ends with the batch.
+void KeyFold::take_id(const RecordScan::Record& record, Round& round) {
+  if (record.begins_unit) in_request_ = record.look.has_event_id() && files_.meta.id_window != 0;
+  if (!in_request_) return;
+  if (record.begins_unit) {
+    const EventIdEntry found = event_id_at(record.frame + kFrameHeaderBytes);
+    IdEntry& id = round.ids.emplace_back();
+    store(id.id, found.submitted.id);
+    store(id.digest, found.digest);
+    id.uid = found.submitted.uid;
+    id.position = record.position;
+    id.first_sequence = record.sequence;
+  }
+  ++round.ids.back().count;
 }
 
 /// Whether the file may end here: it says how the log stands at this segment.
@@ -40,7 +57,8 @@ bool KeyFold::may_end(Position covers) const {
 
 /// Goes over whole segments until there are enough changes, or all.
 Result<void> KeyFold::scan(RecordScan& scan, Position to, std::size_t most, Round& round) {
-  while (round.covers < to && (round.keys.size() < most || !may_end(round.covers))) {
+  while (round.covers < to &&
+         (round.keys.size() + round.ids.size() < most || !may_end(round.covers))) {
     const Position end = round.covers + files_.meta.segment_size_bytes;
     while (true) {
       if (options_.stop != nullptr && records_ % kLookEvery == 0 &&
@@ -96,6 +114,7 @@ Result<void> KeyFold::run(std::optional<StoredKeys> before, Position first, Posi
     if (!written) return fail(std::move(written.error()));
     before = std::move(*written);
     round.keys.clear();
+    round.ids.clear();
     records.let_go();
   } while (true);
 }
@@ -121,7 +140,32 @@ Result<void> KeyFold::write(const StoredKeys* before, Round& round, const char* 
   for (const auto& [type, entry] : round.types) {
     if (auto done = writer->add(entry); !done) return done;
   }
+  auto ids_ever = write_ids(before, round, *writer);
+  if (!ids_ever) return fail(std::move(ids_ever.error()));
+  header.ids_ever = *ids_ever;
   return writer->finish(header);
+}
+
+/// The last ones, as many as the log remembers. Returns how many there have ever been.
+Result<std::uint64_t> KeyFold::write_ids(const StoredKeys* before, Round& round,
+                                         KeysFileWriter& writer) const {
+  std::uint64_t ever = before != nullptr ? before->view.header().ids_ever : 0;
+  const std::uint64_t last = ever + round.ids.size();
+  const std::uint64_t window = files_.meta.id_window;
+  const std::uint64_t left = last > window ? last - window : 0;  // ordinals up to this one
+  Result<void> added;
+  if (before != nullptr) {
+    auto done = before->view.for_each_id([&](const IdEntry& id) {
+      if (added && id.ordinal > left) added = writer.add(id);
+    });
+    if (!done) return fail(std::move(done.error()));
+  }
+  for (IdEntry& id : round.ids) {
+    id.ordinal = ++ever;
+    if (added && id.ordinal > left) added = writer.add(id);
+  }
+  if (!added) return fail(std::move(added.error()));
+  return last;
 }
 
 /// Both sides are sorted by hash; of each key the newest counts.

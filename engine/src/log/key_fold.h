@@ -56,12 +56,16 @@ class KeyFold {
     std::uint32_t flags = 0;
     std::vector<Update> keys;
     std::map<std::uint32_t, TypeEntry> types;
+    std::vector<IdEntry> ids;
   };
 
   [[nodiscard]] bool may_end(Position covers) const;
   [[nodiscard]] Result<void> scan(RecordScan& scan, Position to, std::size_t most, Round& round);
   void take(const RecordScan::Record& record, Round& round);
+  void take_id(const RecordScan::Record& record, Round& round);
   [[nodiscard]] Result<void> write(const StoredKeys* before, Round& round, const char* name);
+  [[nodiscard]] Result<std::uint64_t> write_ids(const StoredKeys* before, Round& round,
+                                                KeysFileWriter& writer) const;
   [[nodiscard]] Result<void> merge(const StoredKeys* before, std::vector<Update>& updates,
                                    KeysFileWriter& writer);
 
@@ -69,6 +73,7 @@ class KeyFold {
   const Directory& directory_;
   Options options_;
   std::uint64_t records_ = 0;
+  bool in_request_ = false;  // the record before is the last id's, or one of its batch
 };
 
 }  // namespace tailrace

@@ -18,10 +18,10 @@ constexpr std::uint64_t kMostMapped = 8192;
 }  // namespace
 
 Result<void> KeyLedger::prepare(std::uint64_t keys, Position end) {
-  if (!index_) [[unlikely]] {
+  if (!known_) [[unlikely]] {
     if (auto built = build(end); !built) return built;
   }
-  return index_->reserve(keys);
+  return known_->keys.reserve(keys);
 }
 
 /// What may know of records that need not be gone over. Errors: permission, io.
@@ -34,33 +34,33 @@ Result<std::optional<StoredKeys>> KeyLedger::open_stored(Source source, Position
   return fail(std::move(base.error()));
 }
 
-/// What is in memory of keys and types.
-struct KeyLedger::Known {
-  KeyIndex index;
-  TypeTable types;
-};
-
 /// What a keys file says, or nothing yet. Errors: corrupt (a damaged block), io (no memory).
-Result<KeyLedger::Known> KeyLedger::load_known(const KeysFileView* stored) const {
-  auto index = KeyIndex::make(stored != nullptr ? stored->header().keys : 0);
-  if (!index) return fail(std::move(index.error()));
-  auto types = TypeTable::make(files_.meta.salt);
-  if (!types) return fail(std::move(types.error()));
-  Known known{std::move(*index), std::move(*types)};
-  if (stored == nullptr) return known;
+Result<KeyIndexes> KeyLedger::load_known(const KeysFileView* stored) const {
+  auto known = KeyIndexes::make(files_.meta, stored != nullptr ? stored->header().keys : 0);
+  if (!known || stored == nullptr) return known;
   // In the order of hashes, which is that of the table.
   Result<void> done = stored->for_each_key([&known](const StoredKey& key) {
-    known.index.add({{key.hash_low, key.hash_high},
+    known->keys.add({{key.hash_low, key.hash_high},
                      key.position,
                      KeyEntry::make_state(key.version, key.released)});
   });
   if (!done) return fail(std::move(done.error()));
-  Result<void> added;
+  Result<void> room;
   done = stored->for_each_type([&](const TypeEntry& type) {
-    if (added) added = known.types.add(type.type, type.sequence, type.position);
+    if (room) room = known->types.add(type.type, type.sequence, type.position);
   });
+  if (done && room && known->ids) {
+    known->ids->begin(stored->header().ids_ever);
+    done = stored->for_each_id([&](const IdEntry& id) {
+      if (room) room = known->ids->reserve();
+      if (!room) return;
+      const SubmittedId submitted{load<EventId>(id.id), id.uid};
+      known->ids->add(hash_event_id(submitted, files_.meta.salt),
+                      EventIdIndex::Place{id.position, id.ordinal});
+    });
+  }
   if (!done) return fail(std::move(done.error()));
-  if (!added) return fail(std::move(added.error()));
+  if (!room) return fail(std::move(room.error()));
   return known;
 }
 
@@ -74,7 +74,7 @@ Result<void> KeyLedger::build(Position end) {
     auto known = load_known(view);
     if (!known && known.error().code() == errc::corrupt) continue;  // the next one may do
     if (!known) return fail(std::move(known.error()));
-    KeyScan scan(files_, first, view, known->index, known->types);
+    KeyScan scan(files_, first, view, *known);
     if (auto done = scan.run(end); !done) {
       if (control_.first_retained() != first) return build(end);  // a trim took what was being read
       if (source != Source::checkpoint || done.error().code() != errc::corrupt) return done;
@@ -82,8 +82,7 @@ Result<void> KeyLedger::build(Position end) {
     }
     incomplete_ = view != nullptr ? view->incomplete()
                                   : first > 0 && !planted(Mistake::no_base_is_an_empty_base);
-    index_ = std::move(known->index);
-    types_ = std::move(known->types);
+    known_ = std::move(*known);
     types_to_ = end;
     stored_ = std::move(*stored);
     records_read_.store(scan.records(), std::memory_order_relaxed);
@@ -140,9 +139,7 @@ Result<bool> KeyLedger::is_of(const KeyEntry& entry, std::string_view key, Found
     const auto frame = frame_at(entry.position);
     const std::byte* its = nullptr;
     if (frame) {
-      its = find_key(frame->at + kFrameHeaderBytes,
-                     load<std::uint8_t>(frame->at + frame_offset::kKeyCount),
-                     frame->room - kFrameHeaderBytes, key);
+      its = key_in_frame(frame->at, frame->room, key);
       found.sequence = load<Sequence>(frame->at + frame_offset::kSequence);
     }
     // A trim may have come in between; what was seen then may have been punched out.
@@ -167,13 +164,14 @@ Result<bool> KeyLedger::is_of(const KeyEntry& entry, std::string_view key, Found
   return true;
 }
 
-/// The entry of a key. One with its hash is its own only if the record says so. Of two keys that
-/// stood alike in one record the entries are alike, too: `others` have theirs already.
+/// The entry of a key. One with its hash is its own only if the record says so. Of two keys with
+/// one hash that stood alike in one record the entries are alike, too: `others` have theirs
+/// already, and one that stands where this key once stood is not its own if there is a newer one.
 Result<KeyLedger::Found> KeyLedger::find(std::string_view key, const KeyHash& hash,
                                          std::span<const Use> others) {
   std::optional<Error> error;
   Found found;
-  found.entry = index_->find(hash, [&](const KeyEntry& entry) {
+  const auto is_its = [&](const KeyEntry& entry) {
     const auto has_it = [&](const Use& other) { return other.entry == &entry; };
     if (std::any_of(others.begin(), others.end(), has_it) &&
         !planted(Mistake::twins_share_an_entry)) {
@@ -182,7 +180,18 @@ Result<KeyLedger::Found> KeyLedger::find(std::string_view key, const KeyHash& ha
     auto same = is_of(entry, key, found);
     if (!same) error = std::move(same.error());
     return !same || *same;
-  });
+  };
+  found.entry = known_->keys.find(hash, is_its);
+  if (known_->keys.has_twins() && !planted(Mistake::twins_share_an_entry)) [[unlikely]] {
+    Position newest = 0;
+    static_cast<void>(known_->keys.find(hash, [&](const KeyEntry& entry) {
+      if (entry.position > newest && is_its(entry)) newest = entry.position;
+      return false;
+    }));
+    found = {};
+    found.entry = known_->keys.find(
+        hash, [&](const KeyEntry& entry) { return entry.position == newest && is_its(entry); });
+  }
   if (error) return fail(std::move(*error));
   return found;
 }
@@ -212,9 +221,7 @@ Result<std::optional<KeyLedger::Link>> KeyLedger::link_at(Position position, std
   const auto frame = frame_at(position);
   const std::byte* its = nullptr;
   if (frame) {
-    its = find_key(frame->at + kFrameHeaderBytes,
-                   load<std::uint8_t>(frame->at + frame_offset::kKeyCount),
-                   frame->room - kFrameHeaderBytes, key);
+    its = key_in_frame(frame->at, frame->room, key);
   }
   std::optional<Link> link;
   if (its != nullptr) {
@@ -240,9 +247,9 @@ Error KeyLedger::broken_history(Position position) const {
 Result<void> KeyLedger::take_types(Position end) {
   while (types_to_ < end) {
     const std::byte* const frame = current_ + (types_to_ - current_base_);
-    if (is_record(load<std::uint8_t>(frame + frame_offset::kKind))) {
-      auto taken = types_->add(load<std::uint32_t>(frame + frame_offset::kType),
-                               load<Sequence>(frame + frame_offset::kSequence), types_to_);
+    if (is_record(load<FrameKind>(frame + frame_offset::kKind))) {
+      auto taken = known_->types.add(load<std::uint32_t>(frame + frame_offset::kType),
+                                     load<Sequence>(frame + frame_offset::kSequence), types_to_);
       if (!taken) return taken;
     }
     types_to_ += frame_span(frame_size(frame));
@@ -265,7 +272,7 @@ Result<void> KeyLedger::look_up(const RecordInput& record) {
     Use& use = uses_[use_count_++];
     use.key = key;
     use.hash = hash_key(key, files_.meta.salt);
-    index_->prefetch(use.hash);
+    known_->keys.prefetch(use.hash);
   }
   // All are looked at before one is noted: a record's own keys do not see each other.
   const std::size_t first_released = use_count_ - record.releases;
@@ -300,15 +307,15 @@ void KeyLedger::note(Position position) {
   }
   // Adding moves entries, so all that were found have been changed before.
   for (std::size_t i = 0; i < use_count_; ++i) {
-    if (uses_[i].entry == nullptr) index_->add(noted_[noted_.size() - use_count_ + i].is);
+    if (uses_[i].entry == nullptr) known_->keys.add(noted_[noted_.size() - use_count_ + i].is);
   }
   use_count_ = 0;
 }
 
 void KeyLedger::undo() noexcept {
   for (auto noted = noted_.rbegin(); noted != noted_.rend(); ++noted) {
-    KeyEntry* const entry =
-        index_->find(noted->is.hash, [&](const KeyEntry& found) { return found == noted->is; });
+    KeyEntry* const entry = known_->keys.find(
+        noted->is.hash, [&](const KeyEntry& found) { return found == noted->is; });
     assert(entry != nullptr);
     if (!planted(Mistake::keys_of_a_refused_batch_stay)) *entry = noted->was;
   }

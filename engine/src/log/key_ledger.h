@@ -7,8 +7,8 @@
 
 #include "format/control.h"
 #include "format/key_block.h"
-#include "keys/key_index.h"
-#include "keys/type_table.h"
+#include "format/keys_file.h"
+#include "keys/key_indexes.h"
 #include "log/keys_keeper.h"
 #include "log/log_files.h"
 #include "log/segment_file.h"
@@ -92,7 +92,7 @@ class KeyLedger {
   /// called before the segment is left. Errors: io (no memory); to be called again.
   [[nodiscard]] Result<void> take_types(Position end);
   /// prepare() must have been called.
-  [[nodiscard]] TypeTable& types() noexcept { return *types_; }
+  [[nodiscard]] TypeTable& types() noexcept { return known_->types; }
 
   /// Whether the record at a position has not been removed. (A trim may come at any moment: to be
   /// asked after the record was looked at.)
@@ -110,7 +110,25 @@ class KeyLedger {
   }
   /// For a key that is not known while incomplete().
   [[nodiscard]] Error unknown_key(std::string_view key) const;
-  [[nodiscard]] const KeyIndex* index() const noexcept { return index_ ? &*index_ : nullptr; }
+  [[nodiscard]] const KeyIndex* index() const noexcept { return known_ ? &known_->keys : nullptr; }
+
+  // key_ledger_ids.cc: event ids.
+  /// The request that an event id was appended with, if it is one of the last ones.
+  struct FoundId {
+    RecordsDigest digest{};
+    AppendedBatch place;  // end: 0 if it has been removed
+  };
+  /// Looks for an id, and keeps room for it: until note_id, or the next look for another. The first
+  /// time the indexes are built from everything before `end`. Errors: as prepare and look_up,
+  /// invalid_argument (the log takes no ids), keys_incomplete (it may stand in what was removed).
+  [[nodiscard]] Result<std::optional<FoundId>> find_id(const SubmittedId& submitted, Position end);
+  /// The id that was looked for last, and not found, stands in the record at `position`, which has
+  /// been published.
+  void note_id(Position position) noexcept { known_->ids->add(id_hash_, position); }
+  /// Of a log that takes ids, after the first look.
+  [[nodiscard]] const EventIdIndex* ids() const noexcept {
+    return known_ && known_->ids ? &*known_->ids : nullptr;
+  }
 
  private:
   struct Use {
@@ -134,21 +152,23 @@ class KeyLedger {
 
   [[nodiscard]] Result<void> build(Position end);
   [[nodiscard]] Result<std::optional<StoredKeys>> open_stored(Source source, Position first) const;
-  struct Known;
-  [[nodiscard]] Result<Known> load_known(const KeysFileView* stored) const;
+  [[nodiscard]] Result<KeyIndexes> load_known(const KeysFileView* stored) const;
   [[nodiscard]] Result<Found> find(std::string_view key, const KeyHash& hash,
                                    std::span<const Use> others = {});
   [[nodiscard]] Result<bool> is_of(const KeyEntry& entry, std::string_view key, Found& found);
   [[nodiscard]] Result<const KeysFileView*> removed_keys();
+  [[nodiscard]] Result<std::optional<FoundId>> id_at(const EventIdIndex::Place& place,
+                                                     const SubmittedId& wanted);
+  [[nodiscard]] Result<IdEntry> removed_id(const EventIdIndex::Place& place);
 
   const LogFiles& files_;
   ControlView control_;
   KeysKeeper& keeper_;
-  std::optional<KeyIndex> index_;
+  std::optional<KeyIndexes> known_;
   std::optional<StoredKeys> stored_;  // tells of removed records
   std::atomic<std::uint64_t> records_read_{0};
-  std::optional<TypeTable> types_;
   Position types_to_ = 0;
+  KeyHash id_hash_;  // of the id that was looked for last
   bool incomplete_ = false;
   Position current_base_ = 0;
   const std::byte* current_ = nullptr;

@@ -23,7 +23,11 @@ Result<void> KeyScan::run(Position end) {
     if (*record == nullptr) return {};
     ++records_;
     const RecordScan::Record& found = **record;
-    if (auto done = types_.add(found.look.type, found.sequence, found.position); !done) return done;
+    if (auto done = known_.types.add(found.look.type, found.sequence, found.position); !done)
+      return done;
+    if (found.look.has_event_id()) {
+      if (auto done = take_id(found); !done) return done;
+    }
     if (found.look.key_count == 0) continue;
     if (auto done = take_keys(found); !done) return done;
   }
@@ -36,9 +40,10 @@ Result<KeyEntry*> KeyScan::entry_before(const KeyView& key, const KeyHash& hash)
   const auto fits = [&](const KeyEntry& found) {
     return found.position == key.previous && found.version() + 1 == key.version;
   };
-  KeyEntry* const first = index_.find(hash, fits);
-  if (!twins_ || first == nullptr || planted(Mistake::twins_are_mixed_up)) return first;
-  KeyEntry* const other = index_.find(hash, [&](const KeyEntry& found) {
+  KeyIndex& index = known_.keys;
+  KeyEntry* const first = index.find(hash, fits);
+  if (!index.has_twins() || first == nullptr || planted(Mistake::twins_are_mixed_up)) return first;
+  KeyEntry* const other = index.find(hash, [&](const KeyEntry& found) {
     return fits(found) && found.released() != first->released();
   });
   if (other == nullptr) return first;
@@ -63,28 +68,33 @@ Result<bool> KeyScan::was_released(const KeyView& key, const KeyHash& hash) cons
   const std::byte* its = nullptr;
   if (offset + kFrameHeaderBytes <= segment->mapping.size()) {
     const std::byte* const frame = segment->mapping.data() + offset;
-    its = find_key(frame + kFrameHeaderBytes, load<std::uint8_t>(frame + frame_offset::kKeyCount),
-                   segment->mapping.size() - offset - kFrameHeaderBytes, key.bytes);
+    its = key_in_frame(frame, segment->mapping.size() - offset, key.bytes);
   }
   if (its == nullptr) return fail(broken(key.previous));
   return (load<std::uint8_t>(its + key_offset::kFlags) & kKeyReleased) != 0;
 }
 
+/// An id stands only in the first record of its request, so each one met is the next.
+Result<void> KeyScan::take_id(const RecordScan::Record& record) {
+  if (!known_.ids) return {};
+  if (auto room = known_.ids->reserve(); !room) return room;
+  const EventIdEntry entry = event_id_at(record.frame + kFrameHeaderBytes);
+  known_.ids->add(hash_event_id(entry.submitted, files_.meta.salt), record.position);
+  return {};
+}
+
 Result<void> KeyScan::take_keys(const RecordScan::Record& record) {
   const std::uint8_t count = record.look.key_count;
-  if (auto room = index_.reserve(count); !room) return room;
-  hashes_.clear();
-  for (const KeyView key : KeyRange(record.frame + kFrameHeaderBytes, count)) {
+  if (auto room = known_.keys.reserve(count); !room) return room;
+  for (const KeyView key : KeyRange(first_key(record.frame, record.look.kind), count)) {
     const KeyHash hash = hash_key(key.bytes, files_.meta.salt);
-    twins_ = twins_ || std::find(hashes_.begin(), hashes_.end(), hash) != hashes_.end();
-    hashes_.push_back(hash);
     const KeyEntry is{hash, record.position, KeyEntry::make_state(key.version, key.released)};
     auto entry = entry_before(key, hash);
     if (!entry) return fail(std::move(entry.error()));
     if (*entry != nullptr) {
       **entry = is;
     } else if (key.previous == 0 || (key.previous < from_ && gaps_)) {
-      index_.add(is);
+      known_.keys.add(is);
     } else {
       return fail(broken(record.position).sequence(record.sequence));
     }

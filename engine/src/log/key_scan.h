@@ -1,32 +1,26 @@
 #pragma once
 
-#include <vector>
-
 #include "format/keys_file.h"
-#include "keys/key_index.h"
-#include "keys/type_table.h"
+#include "keys/key_indexes.h"
 #include "log/record_scan.h"
 #include "tailrace/record.h"
 
 namespace tailrace {
 
-/// Brings a key index and a table of types up to the end of the log by going over the records in
-/// the segments. Each record says of each of its keys where it stood before, so no other record is
-/// looked at.
+/// Brings the indexes of keys, types and event ids up to the end of the log by going over the
+/// records in the segments. Each record says of each of its keys where it stood before, so no other
+/// record is looked at.
 class KeyScan {
  public:
-  /// `stored`: what `index` and `types` hold already, of everything that it covers; or nothing,
-  /// then they are empty. `first`: where the log begins.
-  KeyScan(const LogFiles& files, Position first, const KeysFileView* stored, KeyIndex& index,
-          TypeTable& types)
+  /// `stored`: what `known` holds already, of everything that it covers; or nothing, then that is
+  /// empty. `first`: where the log begins.
+  KeyScan(const LogFiles& files, Position first, const KeysFileView* stored, KeyIndexes& known)
       : files_(files),
         stored_(stored),
         from_(stored != nullptr ? stored->covers() : first),
         gaps_(stored != nullptr ? stored->has_gaps() : first > 0),
-        index_(index),
-        types_(types),
-        scan_(files, from_),
-        twins_(stored != nullptr) {}
+        known_(known),
+        scan_(files, from_) {}
 
   /// Takes in everything before `end`, which must be the end of a unit.
   /// Errors: corrupt (with the place), io, permission, not_found; then the index is of no use.
@@ -36,6 +30,7 @@ class KeyScan {
 
  private:
   [[nodiscard]] Result<void> take_keys(const RecordScan::Record& record);
+  [[nodiscard]] Result<void> take_id(const RecordScan::Record& record);
   [[nodiscard]] Result<KeyEntry*> entry_before(const KeyView& key, const KeyHash& hash);
   [[nodiscard]] Result<bool> was_released(const KeyView& key, const KeyHash& hash) const;
   [[nodiscard]] Error broken(Position position) const;
@@ -44,12 +39,9 @@ class KeyScan {
   const KeysFileView* stored_;
   Position from_;
   bool gaps_;  // records may speak of earlier ones that nothing is known of
-  KeyIndex& index_;
-  TypeTable& types_;
+  KeyIndexes& known_;
   RecordScan scan_;
   std::uint64_t records_ = 0;
-  std::vector<KeyHash> hashes_;  // of one record's keys
-  bool twins_;                   // two keys of one record may have had the same hash
 };
 
 }  // namespace tailrace

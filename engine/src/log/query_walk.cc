@@ -28,6 +28,14 @@ Error too_costly(Sequence last_sequence) {
                         last_sequence, last_sequence));
 }
 
+Error undecided(errc code, Sequence after) {
+  return Error(code, fmt::format("condition no_match: no record that is left matches, but such as "
+                                 "came after sequence {} have been removed",
+                                 after))
+      .sequence(after)
+      .next("read the log again from its start, and ask with the sequence where you have come to");
+}
+
 }  // namespace
 
 Result<QueryWalk::Match> QueryWalk::newest(const Query& query, Sequence after) {
@@ -66,9 +74,7 @@ Result<QueryWalk::Match> QueryWalk::by_types(const QueryItem& item, Sequence aft
     return Match{last.sequence, keys_.retained(last.position) ? last.position : 0};
   }
   if (keys_.incomplete() && !item.types.empty()) {
-    if (auto known = only_removed_left(after, errc::keys_incomplete); !known) {
-      return fail(std::move(known.error()));
-    }
+    if (auto known = check_unknown(after); !known) return fail(std::move(known.error()));
   }
   return Match{};
 }
@@ -82,16 +88,19 @@ Result<QueryWalk::Match> QueryWalk::by_keys(const QueryItem& item, Sequence afte
   Position lowest = std::min_element(chains_.begin(), chains_.end(), by_position)->position;
   for (;;) {
     bool together = true;
+    bool all_removed = true;
     for (Chain& chain : chains_) {
-      while (chain.position > lowest) {
+      while (chain.position > lowest && !chain.removed) {
         more = step(chain, after);
         if (!more) return fail(std::move(more.error()));
         if (!*more) return Match{};
       }
       together = together && chain.position == lowest;
-      lowest = chain.position;
+      all_removed = all_removed && chain.removed;
+      lowest = std::min(lowest, chain.position);
       if (planted(Mistake::no_match_by_the_first_key)) break;
     }
+    if (all_removed) return fail(undecided(errc::gone, after));
     if (!together) {
       if (planted(Mistake::walk_ends_where_keys_part)) return Match{};
       continue;
@@ -111,9 +120,7 @@ Result<QueryWalk::Match> QueryWalk::by_key(std::string_view key, Sequence after)
     return Match{(*state)->sequence, (*state)->position};
   }
   if (keys_.incomplete()) {
-    if (auto known = only_removed_left(after, errc::keys_incomplete); !known) {
-      return fail(std::move(known.error()));
-    }
+    if (auto known = check_unknown(after); !known) return fail(std::move(known.error()));
   }
   return Match{};
 }
@@ -126,22 +133,26 @@ Result<bool> QueryWalk::start(const QueryItem& item, Sequence after) {
     auto state = keys_.state_of(key);
     if (!state) return fail(std::move(state.error()));
     if (!*state) {
-      return keys_.incomplete() ? only_removed_left(after, errc::keys_incomplete) : false;
+      if (keys_.incomplete()) {
+        if (auto known = check_unknown(after); !known) return fail(std::move(known.error()));
+      }
+      return false;
     }
     if (!is_behind((*state)->sequence, after)) return false;
-    if ((*state)->position == 0) return only_removed_left(after, errc::gone);
     Chain& chain = chains_.emplace_back();
     chain.key = key;
+    chain.link.previous = (*state)->position;
     chain.link.version = (*state)->version + 1;
-    if (auto more = arrive(chain, (*state)->position, after); !more || !*more) return more;
+  }
+  for (Chain& chain : chains_) {
+    if (auto more = arrive(chain, chain.link.previous, after); !more || !*more) return more;
   }
   return true;
 }
 
 Result<bool> QueryWalk::step(Chain& chain, Sequence after) {
-  if (chain.link.previous != 0) return arrive(chain, chain.link.previous, after);
-  // The key was first written here; if the index began behind a trim, as far as anybody knows.
-  return keys_.incomplete() ? only_removed_left(after, errc::keys_incomplete) : false;
+  if (chain.link.previous == 0) return false;  // nothing carried the key before
+  return arrive(chain, chain.link.previous, after);
 }
 
 /// Looks at the record of a key's history that stands before the one it stands at. Returns whether
@@ -149,9 +160,14 @@ Result<bool> QueryWalk::step(Chain& chain, Sequence after) {
 Result<bool> QueryWalk::arrive(Chain& chain, Position position, Sequence after) {
   if (left_ == 0) return fail(too_costly(last_sequence_));
   --left_;
-  auto link = keys_.link_at(position, chain.key);
+  Result<std::optional<KeyLedger::Link>> link;
+  if (position != 0) link = keys_.link_at(position, chain.key);
   if (!link) return fail(std::move(link.error()));
-  if (!*link) return only_removed_left(after, errc::gone);
+  if (!*link) {
+    chain.position = position;
+    chain.removed = true;  // the history of another key may still begin behind that
+    return removed_since(after);
+  }
   if ((*link)->version + 1 != chain.link.version || (*link)->previous >= position) {
     return fail(keys_.broken_history(position));
   }
@@ -160,18 +176,20 @@ Result<bool> QueryWalk::arrive(Chain& chain, Position position, Sequence after) 
   return is_behind(chain.link.sequence, after);
 }
 
-/// Only records that have been removed could match. Returns false if none of them stood behind
-/// `after`.
-Result<bool> QueryWalk::only_removed_left(Sequence after, errc code) const {
+/// Whether records behind `after` have been removed.
+Result<bool> QueryWalk::removed_since(Sequence after) const {
   auto first = keys_.first_retained_sequence();
   if (!first) return fail(std::move(first.error()));
-  if (after + 1 >= *first || planted(Mistake::removed_is_no_match)) return false;
-  return fail(Error(code, fmt::format("condition no_match: nobody knows any more what happened "
-                                      "after sequence {}; the first record that is left is {}",
-                                      after, *first))
-                  .sequence(after)
-                  .next("read the log again from its start, and ask with the sequence where you "
-                        "have come to"));
+  return after + 1 < *first && !planted(Mistake::removed_is_no_match);
+}
+
+/// Nothing is known of a key or type: only records that have been removed could match. Returns
+/// nothing if none of them stood behind `after`.
+Result<void> QueryWalk::check_unknown(Sequence after) const {
+  auto removed = removed_since(after);
+  if (!removed) return fail(std::move(removed.error()));
+  if (*removed) return fail(undecided(errc::keys_incomplete, after));
+  return {};
 }
 
 }  // namespace tailrace

@@ -37,6 +37,7 @@ class QueryWalk {
     std::string_view key;
     Position position = 0;
     KeyLedger::Link link;
+    bool removed = false;  // the record there
   };
 
   [[nodiscard]] Result<Match> by_types(const QueryItem& item, Sequence after);
@@ -45,7 +46,8 @@ class QueryWalk {
   [[nodiscard]] Result<bool> start(const QueryItem& item, Sequence after);
   [[nodiscard]] Result<bool> arrive(Chain& chain, Position position, Sequence after);
   [[nodiscard]] Result<bool> step(Chain& chain, Sequence after);
-  [[nodiscard]] Result<bool> only_removed_left(Sequence after, errc code) const;
+  [[nodiscard]] Result<bool> removed_since(Sequence after) const;
+  [[nodiscard]] Result<void> check_unknown(Sequence after) const;
 
   KeyLedger& keys_;
   Sequence last_sequence_;

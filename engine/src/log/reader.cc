@@ -84,7 +84,7 @@ inline void Reader::Impl::deliver(const std::byte* frame, const FrameLook& look,
     out.batch_goes_on = look.goes_on();
     out.payload = {frame + kFrameHeaderBytes + look.key_bytes,
                    look.size - kFrameHeaderBytes - look.key_bytes};
-    out.keys = KeyRange(frame + kFrameHeaderBytes, look.key_count);
+    out.keys = KeyRange(first_key(frame, look.kind), look.key_count, look.has_event_id());
     ++expected_.sequence;
     position_ += frame_span(look.size);
   } else if (look.kind == FrameKind::epoch_start) {

@@ -38,7 +38,8 @@ FrameState SegmentWalk::next() noexcept {
     if (planted(Mistake::keep_half_a_batch) && look.state != FrameState::valid && records > 0)
       break;
     if (look.state != FrameState::valid) return look.state;
-    if (records > 0 && !look.is_record()) return FrameState::bad_kind;  // inside a batch
+    // Inside a batch.
+    if (records > 0 && (!look.is_record() || look.has_event_id())) return FrameState::bad_kind;
     cursor.timestamp_ns = look.timestamp_ns;
     if (look.kind == FrameKind::padding) {
       cursor.position = end_;

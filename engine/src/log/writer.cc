@@ -20,6 +20,7 @@
 #include "log/preparer.h"
 #include "log/recovery.h"
 #include "log/syncer.h"
+#include "log/writer_access.h"
 #include "log/writer_lock.h"
 
 namespace tailrace {
@@ -84,6 +85,7 @@ class Writer::Impl : public ForkGuard {
   [[nodiscard]] bool is_forked() const noexcept { return appender_.stopped() == Stop::forked; }
 
   Appender& appender() noexcept { return appender_; }
+  std::uint32_t uid() const noexcept { return uid_; }
   ControlView control() const noexcept { return control_; }
   const LogFiles& files() const noexcept { return files_; }
   Position published() const noexcept { return published_.load(std::memory_order_acquire); }
@@ -116,6 +118,7 @@ class Writer::Impl : public ForkGuard {
   std::optional<Helper> helper_;
   WriterOptions options_;
   Recovery recovery_;
+  const std::uint32_t uid_ = ::geteuid();  // whose requests these are
 };
 
 Result<void> Writer::Impl::begin() {
@@ -303,6 +306,13 @@ Result<AppendedBatch> Writer::append_batch(std::span<const RecordInput> records)
 Result<Decision> Writer::append_if(std::span<const Condition> conditions,
                                    std::span<const RecordInput> records) {
   return impl_->appender().append_if(conditions, records);
+}
+Result<Decision> Writer::append_if(const Request& request) {
+  return impl_->appender().append_if(request, impl_->uid());
+}
+Result<Decision> WriterAccess::append_if(Writer& writer, const Request& request,
+                                         std::uint32_t uid) {
+  return writer.impl_->appender().append_if(request, uid);
 }
 Result<Claim> Writer::claim(std::size_t payload_bytes, const RecordInput& header) {
   auto payload = impl_->appender().claim(payload_bytes, header);
