@@ -1,68 +1,15 @@
 // labels: shared
 // The records of one key, along their chain: the same as by reading all, forward and backward, for
-// the cost of the answer; over segments, epochs, trims, damage, and a recovery that takes them
-// back.
-
-#include "tailrace/history.h"
+// the cost of the answer; over segments, epochs, trims, and a recovery that takes them back.
 
 #include <random>
 #include <set>
 
-#include "common/naive_keys.h"
+#include "common/histories.h"
 #include "retention/trimming.h"
 
 namespace tailrace::test {
 namespace {
-
-/// All there is of a record, copied.
-struct Whole {
-  Copied copied;
-  Position position = 0;
-  Epoch epoch = 0;
-  std::int64_t timestamp_ns = 0;
-  bool batch_goes_on = false;
-  friend bool operator==(const Whole&, const Whole&) = default;
-};
-
-void PrintTo(const Whole& whole, std::ostream* out) {
-  *out << whole.copied.sequence << " at " << whole.position << " of epoch " << whole.epoch;
-}
-
-Whole whole(const RecordView& record) {
-  return {copy(record), record.position, record.epoch, record.timestamp_ns, record.batch_goes_on};
-}
-
-/// What reading everything finds of a key.
-std::vector<Whole> scan(const TempLog& log, std::string_view key, Sequence since = 0) {
-  Reader reader = log.reader();
-  std::vector<Whole> all;
-  RecordView record;
-  Outcome outcome;
-  while ((outcome = reader.next(record)) == Outcome::record) {
-    if (record.sequence <= since) continue;
-    for (const KeyView its : record.keys) {
-      if (its.bytes == key) all.push_back(whole(record));
-    }
-  }
-  EXPECT_EQ(outcome, Outcome::end);
-  return all;
-}
-
-HistoryOptions options(Direction direction, Sequence since = 0) {
-  HistoryOptions options;
-  options.direction = direction;
-  options.since = since;
-  return options;
-}
-
-std::vector<Whole> all_of(History& history, Outcome expected = Outcome::end) {
-  std::vector<Whole> all;
-  RecordView record;
-  Outcome outcome;
-  while ((outcome = history.next(record)) == Outcome::record) all.push_back(whole(record));
-  EXPECT_EQ(outcome, expected) << (outcome == Outcome::end ? "" : history.error().message());
-  return all;
-}
 
 /// A key's history in both directions and since any of its records is what reading finds.
 void check(const TempLog& log, Reader& reader, std::string_view key) {
@@ -191,6 +138,54 @@ TEST_F(Histories, ADurableReaderSeesNothingElse) {
   EXPECT_EQ(history.state()->version, 1u);
 }
 
+TEST_F(Histories, RecordsWithEventIdsAreLikeOthers) {
+  Writer writer = log_.writer();
+  const std::string_view keys[] = {"k", "l"};
+  for (std::uint8_t i = 1; i < 4; ++i) {
+    const RecordInput records[] = {{as_bytes("a"), 1, keys}, {as_bytes("b"), 2, keys}};
+    Request request;
+    request.records = records;
+    request.event_id = EventId{{i}};
+    ASSERT_TRUE(must(writer.append_if(request)).appended());
+  }
+  Reader reader = log_.reader();
+  check(log_, reader, "k");
+  check(log_, reader, "l");
+  History history = must(reader.history("l"));
+  RecordView record;
+  ASSERT_EQ(history.next(record), Outcome::record);
+  ASSERT_TRUE(record.event_id());
+  EXPECT_EQ(record.event_id()->id, EventId{{1}});
+}
+
+/// The read() of the loop of optimistic concurrency.
+TEST_F(Histories, AHistoryReaderVisitsWhatIsNew) {
+  Writer writer = log_.writer();
+  append_keyed(writer, {"k"}, 0, "1");
+  append_keyed(writer, {"other"}, 0, "2");
+  append_keyed(writer, {"k"}, 0, "3");
+  Reader reader = log_.reader();
+  HistoryReader read(reader, "k");
+  std::string seen;
+  const auto visit = [&](const RecordView& record) { seen += as_text(record.payload); };
+  EXPECT_EQ(must(read(0, visit)), 3u);
+  EXPECT_EQ(seen, "13");
+  append_keyed(writer, {"k"}, 0, "4");
+  EXPECT_EQ(must(read(3, visit)), 4u);
+  EXPECT_EQ(must(read(4, visit)), 4u);
+  EXPECT_EQ(seen, "134");
+  EXPECT_EQ(must(HistoryReader(reader, "never")(0, visit)), 0u);
+  for (int i = 0; i < 3; ++i) fill_segment(writer);
+  append_keyed(writer, {"k"}, 0, "5");
+  const Sequence last = writer.last_sequence();
+  must(writer.close());
+  writer = log_.writer();
+  const Sequence first = must(writer.trim(keep(0))).new_first_sequence;
+  EXPECT_EQ(read(0, visit).error().code(), errc::gone);
+  EXPECT_EQ(must(read(first - 1, visit)), last);
+  EXPECT_EQ(seen, "1345");
+}
+
 TEST_F(Histories, StopEndsIt) {
   Writer writer = log_.writer();
   for (int i = 0; i < 3; ++i) append_keyed(writer, {"k"});
@@ -290,88 +285,6 @@ TEST_F(TrimmedHistory, WithoutABaseWhatIsLeftIsThere) {
   const auto unknown = reader.history("old");
   ASSERT_FALSE(unknown);
   EXPECT_EQ(unknown.error().code(), errc::keys_incomplete);
-}
-
-/// Ten records of a key, and then a file full of something else, covered by a checkpoint: nobody
-/// reads the damaged record but the history.
-class DamagedHistory : public Histories {
- protected:
-  DamagedHistory() {
-    Writer writer = log_.writer();
-    for (int i = 0; i < 10; ++i) places_.push_back(append_keyed(writer, {"k", "l"}).position);
-    fill_segment(writer);
-    must(writer.close());
-    NaiveKeys naive(log_);
-    naive.read();
-    write_keys_file(log_, file_name::kKeysCheckpoint, kSmallSegment, naive);
-  }
-  /// What a history says that meets the damage at record `number`.
-  void expect_corrupt(Direction direction, std::size_t number, std::size_t before_it,
-                      bool check_crc = true) {
-    ReaderOptions reading;
-    reading.check_crc = check_crc;
-    Reader reader = log_.reader(reading);
-    History history = must(reader.history("k", options(direction)));
-    EXPECT_EQ(all_of(history, Outcome::corrupt).size(), before_it);
-    EXPECT_EQ(history.error().code(), errc::corrupt);
-    EXPECT_EQ(history.error().path(), log_.segment(0).string());
-    EXPECT_EQ(history.error().offset(), places_[number]);
-    RecordView record;
-    EXPECT_EQ(history.next(record), Outcome::corrupt);
-  }
-  /// Gives a record that was changed its right checksum.
-  void seal(std::size_t number) {
-    const auto meta = must(LogFiles::open(log_.path())).meta;
-    std::string bytes = file_bytes(log_.segment(0));
-    std::byte* const frame = reinterpret_cast<std::byte*>(bytes.data()) + places_[number];
-    poke_value(
-        log_.segment(0), places_[number] + frame_offset::kCrc,
-        frame_crc(frame, load<std::uint32_t>(frame), places_[number], frame_crc_seed(meta.salt)));
-  }
-  /// Where the key block of that record is, by its second key.
-  [[nodiscard]] std::uint64_t block_of(std::size_t number, std::size_t key = 0) const {
-    return places_[number] + kFrameHeaderBytes + key * key_entry_bytes(1);
-  }
-
-  std::vector<Position> places_;
-};
-
-TEST_F(DamagedHistory, IsNamedAndNothingBehindItIsDelivered) {
-  damage(log_.segment(0), places_[4] + kFrameHeaderBytes + 2 * key_entry_bytes(1));  // payload
-  expect_corrupt(Direction::forward, 4, 4);
-  expect_corrupt(Direction::backward, 4, 5);
-}
-
-TEST_F(DamagedHistory, ARecordThatDoesNotCarryTheKeyIsDamage) {
-  poke(log_.segment(0), block_of(4) + kKeyHeadBytes, "z");
-  seal(4);
-  expect_corrupt(Direction::forward, 4, 0);
-  expect_corrupt(Direction::backward, 4, 5);
-}
-
-TEST_F(DamagedHistory, AChainThatLeadsElsewhereIsDamage) {
-  for (const Position wrong : {places_[7], places_[8], places_[2], places_[4] + 32, Position{64},
-                               10 * kSmallSegment, ~Position{0}, Position{33}}) {
-    poke_value(log_.segment(0), block_of(5) + key_offset::kPrevious, wrong);
-    seal(5);
-    for (const Direction direction : {Direction::forward, Direction::backward}) {
-      Reader reader = log_.reader();
-      History history = must(reader.history("k", options(direction)));
-      all_of(history, Outcome::corrupt);
-      EXPECT_TRUE(history.error().code() == errc::corrupt ||
-                  history.error().code() == errc::not_found)
-          << history.error().message();
-    }
-  }
-  // An end that comes too early.
-  poke_value(log_.segment(0), block_of(5) + key_offset::kPrevious, Position{0});
-  seal(5);
-  expect_corrupt(Direction::backward, 5, 4);
-}
-
-TEST_F(DamagedHistory, WithoutChecksumsTheChainIsStillChecked) {
-  poke(log_.segment(0), block_of(4) + kKeyHeadBytes, "z");
-  expect_corrupt(Direction::backward, 4, 5, false);
 }
 
 /// As keys_find_test: a recovery takes back what a history is about to deliver.

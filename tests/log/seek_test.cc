@@ -3,7 +3,7 @@
 
 #include <random>
 
-#include "common/temp_log.h"
+#include "common/damage.h"
 
 namespace tailrace::test {
 namespace {
@@ -67,6 +67,32 @@ TEST(Seek, ASeekIntoABatchGoesOnInItsMiddle) {
   must(reader.seek_sequence(50));
   EXPECT_EQ(reader.next_sequence(), 50u);
   EXPECT_EQ(drain(reader).size(), 51u);
+}
+
+/// A batch that a power cut has left half of: a reader that has been told where the log ends stands
+/// before it, and does not give its first records.
+TEST(Seek, TheEndLiesBeforeHalfABatch) {
+  const TempLog log;
+  SharedWithChildren<AppendedBatch> batch;
+  ASSERT_TRUE(killed_after([&] {
+    WriterOptions options;
+    options.sync = SyncPolicy::none;
+    Writer writer = log.writer(options);
+    must(writer.append(as_bytes("whole")));
+    must(writer.sync());
+    const RecordInput records[] = {{as_bytes("a")}, {as_bytes("b")}, {as_bytes("c")}};
+    *batch = must(writer.append_batch(records));
+    die();
+  }));
+  damage(log.segment(0), batch->end - 32);  // the payload of the last one
+  reboot(log.path());
+  Reader reader = log.reader();
+  EXPECT_EQ(drain(reader).size(), 1u);
+  must(reader.seek_end());
+  RecordView record;
+  EXPECT_EQ(reader.next(record), Outcome::end);
+  must(reader.seek_sequence(2));
+  EXPECT_EQ(reader.next(record), Outcome::end);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <memory>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 #include "tailrace/export.h"
 #include "tailrace/keys.h"
@@ -89,5 +90,37 @@ class History::Iterator {
 };
 
 inline History::Iterator History::begin() { return Iterator(*this); }
+
+/// A read() for append_when_unchanged (entity.h): the records of one key, for the cost of these
+/// records. Lives no longer than reader and key; does not move the reader.
+/// Errors: as Reader::history and History::next; gone: older records are not retained any more.
+class HistoryReader {
+ public:
+  HistoryReader(Reader& reader, std::string_view key) noexcept : reader_(&reader), key_(key) {}
+
+  template <class Visit>
+  [[nodiscard]] Result<Sequence> operator()(Sequence after, Visit&& visit) {
+    HistoryOptions options;
+    options.since = after;
+    auto history = reader_->history(key_, options);
+    if (!history) return fail(std::move(history.error()));
+    RecordView record;
+    for (;;) {
+      const Outcome outcome = history->next(record);
+      if (outcome == Outcome::closed) return fail(Error(errc::closed, "the reader was stopped"));
+      if (outcome == Outcome::gone || outcome == Outcome::corrupt) return fail(history->error());
+      if (history->gone()) {
+        return fail(Error(errc::gone, "older records with this key are not retained any more")
+                        .sequence(after + 1));
+      }
+      if (outcome == Outcome::end) return history->last_sequence();
+      visit(std::as_const(record));
+    }
+  }
+
+ private:
+  Reader* reader_;
+  std::string_view key_;
+};
 
 }  // namespace tailrace

@@ -131,6 +131,8 @@ void KeysKeeper::consider_checkpoint() {
   if (!before && first > 0) {
     if (auto base = StoredKeys::open_base(files_, first)) before = std::move(*base);
   }
+  // One that does not know all would hide a base that is put back.
+  if (before ? before->view.incomplete() : first > 0) return;
   if (before) {
     due = std::max<std::uint64_t>(due, kGrowth * before->mapping.size());
     covers = before->view.covers();

@@ -64,6 +64,7 @@ class KnownKeys {
     std::uint32_t crc = 0;
   };
 
+  // known_keys.cc: what is known.
   [[nodiscard]] Result<void> catch_up();
   [[nodiscard]] Result<void> begin();
   [[nodiscard]] Result<Cursor> open_file(Position retained);
@@ -72,7 +73,10 @@ class KnownKeys {
   [[nodiscard]] KeyEntry* entry_before(const KeyView& key, const KeyHash& hash);
   [[nodiscard]] bool still_there();
   [[nodiscard]] bool changed() const noexcept;
-  /// Runs `look` under what is known now, until nothing has changed meanwhile.
+  void stand_behind();
+  void look_for_newer_file();
+
+  // known_keys_find.cc: the answers.
   template <class Look>
   [[nodiscard]] auto steadily(Look look) -> decltype(look());
 
@@ -82,8 +86,6 @@ class KnownKeys {
   [[nodiscard]] Result<std::vector<Recent>> list_recent(std::string_view prefix);
   [[nodiscard]] Position if_retained(Position position) const noexcept;
   [[nodiscard]] Error file_error(const Error& why);
-  void stand_behind();
-  void look_for_newer_file();
 
   ReaderAccess::Impl eyes_;  // reads what is behind the file
   const std::atomic<bool>& stop_;

@@ -295,13 +295,19 @@ Result<KnownKeys*> Reader::Impl::known_keys() {
 Result<History> Reader::history(std::string_view key) { return history(key, HistoryOptions{}); }
 
 Result<History> Reader::history(std::string_view key, const HistoryOptions& options) {
-  auto keys = impl_->known_keys();
-  if (!keys) return fail(std::move(keys.error()));
-  auto state = (*keys)->find(key);
-  if (!state) return fail(std::move(state.error()));
-  History history(std::make_unique<History::Impl>(*impl_, **keys, key, options, *state));
-  if (auto begun = history.impl_->begin(); !begun) return fail(std::move(begun.error()));
-  return history;
+  auto made = impl_->known_keys();
+  if (!made) return fail(std::move(made.error()));
+  KnownKeys& keys = **made;
+  for (;;) {
+    auto state = keys.find(key);
+    if (!state) return fail(std::move(state.error()));
+    History history(std::make_unique<History::Impl>(*impl_, keys, key, options, *state));
+    auto begun = history.impl_->begin();
+    // SYNC generation: a recovery in between may have taken back what the answer was.
+    if (keys.control().generation() != keys.generation()) continue;
+    if (!begun) return fail(std::move(begun.error()));
+    return history;
+  }
 }
 
 }  // namespace tailrace

@@ -111,7 +111,7 @@ Result<RecordFinder::Found> RecordFinder::find(Position position, Check check) {
   view.batch_goes_on = look.goes_on();
   view.payload = {frame + kFrameHeaderBytes + look.key_bytes,
                   look.size - kFrameHeaderBytes - look.key_bytes};
-  view.keys = KeyRange(frame + kFrameHeaderBytes, look.key_count);
+  view.keys = KeyRange(first_key(frame, look.kind), look.key_count, look.has_event_id());
   found.segment = (*opened)->file;
   found.size = look.size;
   found.crc = load<std::uint32_t>(frame + frame_offset::kCrc);

@@ -23,7 +23,7 @@ Result<StoredKeys> open_whole_base(const LogFiles& files, Position first) {
 
 std::optional<StoredKeys> open_whole_checkpoint(const LogFiles& files, Position first) {
   auto checkpoint = StoredKeys::open_checkpoint(files, first);
-  const bool whole = checkpoint && !checkpoint->view.incomplete() && checkpoint->view.check();
+  const bool whole = checkpoint && checkpoint->view.check();
   return whole ? std::move(checkpoint) : std::nullopt;
 }
 

@@ -80,7 +80,7 @@ std::optional<StoredKeys> StoredKeys::open_checkpoint(const LogFiles& files,
                                                       Position first_retained) {
   auto checkpoint = open(files, file_name::kKeysCheckpoint);
   if (!checkpoint || checkpoint->view.covers() <= first_retained) return std::nullopt;
-  if (!fits(files, checkpoint->view)) return std::nullopt;
+  if (checkpoint->view.incomplete() || !fits(files, checkpoint->view)) return std::nullopt;
   return std::move(*checkpoint);
 }
 

@@ -31,7 +31,8 @@ struct StoredKeys {
   [[nodiscard]] static Result<StoredKeys> open_base(const LogFiles& files, Position first_retained);
 
   /// `keys/checkpoint`, if it can be used for a log that begins at `first_retained`: it tells of
-  /// more than that, and fits the segment behind it. Nothing if not: it can be done without.
+  /// more than that, knows all of it, and fits the segment behind it. Nothing if not: it can be
+  /// done without.
   [[nodiscard]] static std::optional<StoredKeys> open_checkpoint(const LogFiles& files,
                                                                  Position first_retained);
 };
