@@ -40,7 +40,9 @@ Error KnownKeys::file_error(const Error& why) {
                            why.what()))
       .path(why.path())
       .offset(why.offset())
-      .next("put the file back from a backup of the log");
+      .next(fmt::format("put the file back from a backup of the log, or give its knowledge up: "
+                        "tailrace repair {} --accept-loss keys",
+                        files().root.path()));
 }
 
 Position KnownKeys::if_retained(Position position) const noexcept {
