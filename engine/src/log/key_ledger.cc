@@ -17,6 +17,20 @@ constexpr std::uint64_t kMostMapped = 8192;
 
 }  // namespace
 
+void KeyLedger::stand_in(Position base, const std::byte* segment) {
+  current_base_ = base;
+  current_ = segment;
+  types_to_ = std::max(types_to_, base + kSegmentHeaderBytes);
+  const std::uint64_t first =
+      std::min<std::uint64_t>(files_.segment_of(control_.first_retained()), behind_.size());
+  for (; removed_ < first; ++removed_) {
+    if (!behind_[removed_].mapping) continue;
+    // Unmapping a segment takes its time: not the appender's.
+    keeper_.let_go(std::move(behind_[removed_].mapping));
+    --mapped_;
+  }
+}
+
 Result<void> KeyLedger::prepare(std::uint64_t keys, Position end) {
   if (!known_) [[unlikely]] {
     if (auto built = build(end); !built) return built;

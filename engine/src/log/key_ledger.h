@@ -39,12 +39,9 @@ class KeyLedger {
   KeyLedger(const LogFiles& files, ControlView control, KeysKeeper& keeper)
       : files_(files), control_(control), keeper_(keeper) {}
 
-  /// The segment that is being written, mapped: records in it are looked at there.
-  void stand_in(Position base, const std::byte* segment) noexcept {
-    current_base_ = base;
-    current_ = segment;
-    types_to_ = std::max(types_to_, base + kSegmentHeaderBytes);
-  }
+  /// The segment that is being written, mapped: records in it are looked at there. Those that have
+  /// been removed are let go of, so that their blocks get free.
+  void stand_in(Position base, const std::byte* segment);
 
   /// Room for the keys of one append; the first time the index is built from everything before
   /// `end`. Errors: io, permission, corrupt; nothing has changed.
@@ -174,6 +171,7 @@ class KeyLedger {
   const std::byte* current_ = nullptr;
   std::vector<SegmentFile> behind_;  // by number; those that were looked at are mapped
   std::uint64_t mapped_ = 0;
+  std::uint64_t removed_ = 0;  // below this number none is mapped
   std::array<Use, kMaxKeys> uses_;
   std::size_t use_count_ = 0;
   std::vector<Noted> noted_;

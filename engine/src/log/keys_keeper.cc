@@ -54,6 +54,11 @@ Result<bool> KeysKeeper::covers(Position to) {
   return false;
 }
 
+void KeysKeeper::let_go(Mapping mapping) {
+  const std::lock_guard lock(mutex_);  // held for moments only
+  to_let_go_.push_back(std::move(mapping));
+}
+
 void KeysKeeper::run() {
   // Whoever appends goes first.
   static_cast<void>(::setpriority(PRIO_PROCESS, static_cast<id_t>(::gettid()), 10));
@@ -71,7 +76,10 @@ void KeysKeeper::run() {
       }
       continue;
     }
+    std::vector<Mapping> gone;
+    gone.swap(to_let_go_);
     lock.unlock();
+    gone.clear();
     if (checkpoints_.load(std::memory_order_relaxed)) consider_checkpoint();
     lock.lock();
     work_.wait_for(lock, kTick, [this] {

@@ -18,7 +18,8 @@ namespace tailrace {
 ///  1. A checkpoint follows durable: it covers only what no power cut takes back.
 ///  2. keys/base covers at least what was trimmed; it is durable before the first anchor says that
 ///     anything is trimmed.
-/// Threads: covers is the trimmer's, keep_checkpoints the appender's, start and stop the writer's.
+/// Threads: covers is the trimmer's, keep_checkpoints and let_go the appender's, start and stop the
+/// writer's.
 class KeysKeeper {
  public:
   KeysKeeper(const LogFiles& files, const Committer& committer, ControlView control,
@@ -33,6 +34,9 @@ class KeysKeeper {
   /// again. `to` is a segment's base as make_trim_plan gives it. Errors: no_space, io, permission:
   /// it could not be written; the next call tries again.
   [[nodiscard]] Result<bool> covers(Position to);
+
+  /// Unmaps it, soon.
+  void let_go(Mapping mapping);
 
   /// Keys are used: their index should not have to be built from the log's start again.
   void keep_checkpoints() noexcept;
@@ -57,6 +61,7 @@ class KeysKeeper {
   Position asked_ = 0;  // a base that covers this
   Position base_ = 0;   // what keys/base covers, as far as it was looked at
   std::optional<Error> failure_;
+  std::vector<Mapping> to_let_go_;
   std::thread thread_;
 };
 
