@@ -2,11 +2,15 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "base/planted.h"
 
 namespace tailrace {
+namespace {
+
+/// So many keys are on their way from memory at a time. A record may bring 255 at once.
+constexpr std::uint64_t kFar = 32;
+
+}  // namespace
 
 Error KeyScan::broken(Position position) const {
   const std::uint64_t number = files_.segment_of(position);
@@ -17,20 +21,46 @@ Error KeyScan::broken(Position position) const {
 }
 
 Result<void> KeyScan::run(Position end) {
+  std::uint64_t segment = files_.segment_of(from_);
   while (true) {
     auto record = scan_.next(end);
     if (!record) return fail(std::move(record.error()));
-    if (*record == nullptr) return {};
+    if (*record == nullptr) return take_until(0);
     ++records_;
     const RecordScan::Record& found = **record;
-    if (auto done = known_.types.add(found.look.type, found.sequence, found.position); !done)
+    if (files_.segment_of(found.position) != segment) {
+      // The keys that wait lie in what is mapped.
+      if (auto done = take_until(0); !done) return done;
+      scan_.let_go();
+      segment = files_.segment_of(found.position);
+    }
+    if (auto done = known_.types.add(found.look.type, found.sequence, found.position); !done) {
       return done;
+    }
     if (found.look.has_event_id()) {
       if (auto done = take_id(found); !done) return done;
     }
     if (found.look.key_count == 0) continue;
-    if (auto done = take_keys(found); !done) return done;
+    see_keys(found);
+    if (auto done = take_until(kFar); !done) return done;
   }
+}
+
+void KeyScan::see_keys(const RecordScan::Record& record) {
+  for (const KeyView key :
+       KeyRange(first_key(record.frame, record.look.kind), record.look.key_count)) {
+    Seen& seen = waiting_[seen_++ % waiting_.size()];
+    seen = {key, hash_key(key.bytes, files_.meta.salt), record.position, record.sequence};
+    known_.keys.prefetch(seen.hash);
+  }
+}
+
+/// Takes in the oldest keys that wait, until so many are left.
+Result<void> KeyScan::take_until(std::uint64_t left) {
+  for (; seen_ - taken_ > left; ++taken_) {
+    if (auto done = take(waiting_[taken_ % waiting_.size()]); !done) return done;
+  }
+  return {};
 }
 
 /// The entry that points to where the key stood before. Two keys of one hash may have stood there,
@@ -83,21 +113,18 @@ Result<void> KeyScan::take_id(const RecordScan::Record& record) {
   return {};
 }
 
-Result<void> KeyScan::take_keys(const RecordScan::Record& record) {
-  const std::uint8_t count = record.look.key_count;
-  if (auto room = known_.keys.reserve(count); !room) return room;
-  for (const KeyView key : KeyRange(first_key(record.frame, record.look.kind), count)) {
-    const KeyHash hash = hash_key(key.bytes, files_.meta.salt);
-    const KeyEntry is{hash, record.position, KeyEntry::make_state(key.version, key.released)};
-    auto entry = entry_before(key, hash);
-    if (!entry) return fail(std::move(entry.error()));
-    if (*entry != nullptr) {
-      **entry = is;
-    } else if (key.previous == 0 || (key.previous < from_ && gaps_)) {
-      known_.keys.add(is);
-    } else {
-      return fail(broken(record.position).sequence(record.sequence));
-    }
+Result<void> KeyScan::take(const Seen& seen) {
+  if (auto room = known_.keys.reserve(1); !room) return room;
+  const KeyView& key = seen.key;
+  const KeyEntry is{seen.hash, seen.position, KeyEntry::make_state(key.version, key.released)};
+  auto entry = entry_before(key, seen.hash);
+  if (!entry) return fail(std::move(entry.error()));
+  if (*entry != nullptr) {
+    **entry = is;
+  } else if (key.previous == 0 || (key.previous < from_ && gaps_)) {
+    known_.keys.add(is);
+  } else {
+    return fail(broken(seen.position).sequence(seen.sequence));
   }
   return {};
 }
