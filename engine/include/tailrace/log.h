@@ -167,10 +167,10 @@ struct RepairPlan {
 [[nodiscard]] TAILRACE_EXPORT Result<std::string> repair(const std::filesystem::path& path,
                                                          const RepairPlan& plan);
 
-/// Writes `keys/base` anew where it is missing or damaged: from `keys/checkpoint` if that knows all,
-/// else without what is lost. A key that was only in removed records is then absent, as if it had
-/// never been written, and an event id from there is new. The old file goes into salvage/. Needs
-/// the owner's rights, and no writer. Errors: as Writer::open.
+/// Writes `keys/base` anew where it is missing or damaged: from `keys/checkpoint` if that knows
+/// all, else without what is lost. A key that was only in removed records is then absent, as if it
+/// had never been written, and an event id from there is new. The old file goes into salvage/.
+/// Needs the owner's rights, and no writer. Errors: as Writer::open.
 TAILRACE_EXPORT Result<void> repair_keys(const std::filesystem::path& path);
 
 /// What a backup holds, or a restore brought back.

@@ -21,7 +21,8 @@ class TypeTable {
   /// `salt`: the log's, so that nobody chooses types that meet. Errors: io (no memory).
   [[nodiscard]] static Result<TypeTable> make(std::uint64_t salt);
 
-  /// A record that is newer than those of its type before it. Errors: io (no memory); nothing has changed.
+  /// A record that is newer than those of its type before it. Errors: io (no memory); nothing has
+  /// changed.
   [[nodiscard]] Result<void> add(std::uint32_t type, Sequence sequence, Position position);
 
   [[nodiscard]] Last last_of(std::uint32_t type) noexcept;

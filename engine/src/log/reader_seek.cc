@@ -268,7 +268,8 @@ void Reader::Impl::stand_at(const Cursor& cursor) {
   segment_base_ = segment_end_ = readable_end_ = 0;
   checked_structure_at_ = kUnknown;
   idle_looks_ = 0;
-  trusted_ = 0;  // the end may lie before half a batch; inside a batch the rest of it is walked over
+  trusted_ =
+      0;  // the end may lie before half a batch; inside a batch the rest of it is walked over
   crc_from_ = options_.check_crc ? 0 : kUnknown;
   ring_event();
 }

@@ -1,4 +1,3 @@
-#include "log/known_keys.h"
 #include "log/reader_watch.h"
 
 #include <sys/eventfd.h>
@@ -8,6 +7,7 @@
 #include "base/planted.h"
 #include "file/futex.h"
 #include "file/thread.h"
+#include "log/known_keys.h"
 
 namespace tailrace {
 namespace {
