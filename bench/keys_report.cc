@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "common/keyed.h"
+#include "common/lmdb_peer.h"
 #include "common/options.h"
 #include "common/process.h"
 #include "common/scratch.h"
@@ -52,7 +53,9 @@ int report(const Options& options, const std::filesystem::path& scratch) {
   const std::filesystem::path path = scratch / "keys";
   Figure conditional{.name = fmt::format("append if version, {} keys, vs plain keyed", n.keys),
                      .shown = Shown::nanoseconds};
-  Figure absent{.name = "append if absent (insert)", .shown = Shown::millions_per_second};
+  Figure absent{.name = "append if absent (insert), vs LMDB without sync",
+                .shown = Shown::millions_per_second,
+                .target_ratio = has_lmdb() ? 10.0 : 0.0};
   Rounds more_ns;
   {
     Writer writer = keyed_writer(path);
@@ -69,6 +72,9 @@ int report(const Options& options, const std::filesystem::path& scratch) {
       more_ns.add(asked - plain);
       absent.ours.add(
           keyed_append_ns(writer, Ask::absent, n.keys, versions, n.appends / 4, next_key));
+      if (has_lmdb()) {
+        absent.limit.add(lmdb_insert_ns(scratch / "lmdb", n.keys, n.appends / 4));
+      }
       if (!options.json) fmt::print(stderr, "\rround {} of {}", round + 1, n.rounds);
     }
     if (!writer.close()) return 1;

@@ -246,6 +246,7 @@ Result<Decision> Appender::append_if(std::span<const Condition> conditions,
   if (auto ready = by_key ? prepare_keys(0) : may_append(); !ready) {
     return fail(std::move(ready.error()));
   }
+  const KeyLedger::Request request(keys_);
   QueryWalk walk(keys_, last_sequence(), end_);
   for (const Condition& condition : conditions) {
     auto conflict = judge_condition(keys_, walk, condition, last_sequence());

@@ -35,6 +35,7 @@ Result<void> KeyLedger::prepare(std::uint64_t keys, Position end) {
   if (!known_) [[unlikely]] {
     if (auto built = build(end); !built) return built;
   }
+  if (known_->keys.growing()) asked_.key = {};  // making room may move entries
   return known_->keys.reserve(keys);
 }
 
@@ -272,8 +273,10 @@ Result<void> KeyLedger::take_types(Position end) {
 }
 
 Result<std::optional<KeyState>> KeyLedger::state_of(std::string_view key) {
-  auto found = find(key, hash_key(key, files_.meta.salt));
+  const KeyHash hash = hash_key(key, files_.meta.salt);
+  auto found = find(key, hash);
   if (!found) return fail(std::move(found.error()));
+  asked_ = {key, hash, *found};
   if (found->entry == nullptr) return std::optional<KeyState>();
   const KeyEntry& entry = *found->entry;
   return KeyState{entry.version(), entry.released(), found->sequence,
@@ -282,9 +285,16 @@ Result<std::optional<KeyState>> KeyLedger::state_of(std::string_view key) {
 
 Result<void> KeyLedger::look_up(const RecordInput& record) {
   use_count_ = 0;
+  const Use* asked = nullptr;
   for (const std::string_view key : record.keys) {
     Use& use = uses_[use_count_++];
     use.key = key;
+    if (key.data() == asked_.key.data() && key.size() == asked_.key.size() &&
+        !known_->keys.has_twins()) {
+      use.hash = asked_.hash;
+      asked = &use;
+      continue;
+    }
     use.hash = hash_key(key, files_.meta.salt);
     known_->keys.prefetch(use.hash);
   }
@@ -292,7 +302,8 @@ Result<void> KeyLedger::look_up(const RecordInput& record) {
   const std::size_t first_released = use_count_ - record.releases;
   for (std::size_t i = 0; i < use_count_; ++i) {
     Use& use = uses_[i];
-    auto found = find(use.key, use.hash, std::span(uses_).first(i));
+    auto found = &use == asked ? Result<Found>(asked_.found)
+                               : find(use.key, use.hash, std::span(uses_).first(i));
     if (!found) return fail(std::move(found.error()));
     use.entry = found->entry;
     if (use.entry == nullptr && incomplete_) return fail(unknown_key(use.key));
@@ -311,6 +322,7 @@ std::uint64_t KeyLedger::put(std::byte* at) const noexcept {
 }
 
 void KeyLedger::note(Position position) {
+  asked_.key = {};
   for (std::size_t i = 0; i < use_count_; ++i) {
     const Use& use = uses_[i];
     const bool released = (use.place.flags & kKeyReleased) != 0;

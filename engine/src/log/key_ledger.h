@@ -63,6 +63,19 @@ class KeyLedger {
   /// How a key stands now, or nothing if no record carries it. prepare() must have been called.
   /// If incomplete(), nothing does not mean that no removed record did. Errors: as look_up.
   [[nodiscard]] Result<std::optional<KeyState>> state_of(std::string_view key);
+  /// While it lives nobody changes the bytes that keys point to: what state_of has found serves the
+  /// record that is looked up next, which mostly carries the key that was asked for.
+  class Request {
+   public:
+    explicit Request(KeyLedger& keys) noexcept : keys_(keys) {}
+    ~Request() { keys_.asked_.key = {}; }
+    Request(const Request&) = delete;
+    Request& operator=(const Request&) = delete;
+
+   private:
+    KeyLedger& keys_;
+  };
+
   /// The frame at a position before the end, and the bytes from there to the end of what can be
   /// looked at. Valid until the next call for another segment. Errors: as look_up.
   struct Frame {
@@ -158,6 +171,13 @@ class KeyLedger {
                                                      const SubmittedId& wanted);
   [[nodiscard]] Result<IdEntry> removed_id(const EventIdIndex::Place& place);
 
+  /// What state_of found last, in the request that goes on; right until a key is noted.
+  struct Asked {
+    std::string_view key;
+    KeyHash hash;
+    Found found;
+  };
+
   const LogFiles& files_;
   ControlView control_;
   KeysKeeper& keeper_;
@@ -172,6 +192,7 @@ class KeyLedger {
   std::vector<SegmentFile> behind_;  // by number; those that were looked at are mapped
   std::uint64_t mapped_ = 0;
   std::uint64_t removed_ = 0;  // below this number none is mapped
+  Asked asked_;
   std::array<Use, kMaxKeys> uses_;
   std::size_t use_count_ = 0;
   std::vector<Noted> noted_;

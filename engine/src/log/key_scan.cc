@@ -21,18 +21,18 @@ Error KeyScan::broken(Position position) const {
 }
 
 Result<void> KeyScan::run(Position end) {
-  std::uint64_t segment = files_.segment_of(from_);
+  Position segment = from_;
   while (true) {
     auto record = scan_.next(end);
     if (!record) return fail(std::move(record.error()));
     if (*record == nullptr) return take_until(0);
     ++records_;
     const RecordScan::Record& found = **record;
-    if (files_.segment_of(found.position) != segment) {
+    if (scan_.segment_base() != segment) {
       // The keys that wait lie in what is mapped.
       if (auto done = take_until(0); !done) return done;
       scan_.let_go();
-      segment = files_.segment_of(found.position);
+      segment = scan_.segment_base();
     }
     if (auto done = known_.types.add(found.look.type, found.sequence, found.position); !done) {
       return done;

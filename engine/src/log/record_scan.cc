@@ -9,6 +9,7 @@ namespace tailrace {
 RecordScan::RecordScan(const LogFiles& files, Position from, bool keep)
     : files_(files), keep_(keep) {
   at_.position = files_.base_of(files_.segment_of(from));
+  segment_end_ = at_.position;  // to be entered
 }
 
 Error RecordScan::damaged(std::uint64_t number, std::uint64_t offset, const char* why) const {
@@ -28,6 +29,8 @@ Result<void> RecordScan::enter(std::uint64_t number) {
   }
   first_ = false;
   at_ = cursor_at(*segment->header);
+  base_ = files_.base_of(number);
+  segment_end_ = base_ + files_.meta.segment_size_bytes;
   if (!keep_) segments_.clear();
   segments_.push_back(std::move(*segment));
   return {};
@@ -35,14 +38,15 @@ Result<void> RecordScan::enter(std::uint64_t number) {
 
 Result<const RecordScan::Record*> RecordScan::next(Position end) {
   while (at_.position < end) {
-    const std::uint64_t number = files_.segment_of(at_.position);
-    const Position base = files_.base_of(number);
-    if (at_.position == base) {
-      if (auto entered = enter(number); !entered) return fail(std::move(entered.error()));
+    if (at_.position == segment_end_) {
+      if (auto entered = enter(files_.segment_of(at_.position)); !entered) {
+        return fail(std::move(entered.error()));
+      }
       continue;
     }
     const SegmentFile& segment = segments_.back();
-    const std::uint64_t offset = at_.position - base;
+    const std::uint64_t number = segment.number;
+    const std::uint64_t offset = at_.position - base_;
     const std::uint64_t readable = align_down(segment.mapping.size(), kFrameAlignment);
     if (offset >= readable) return fail(damaged(number, offset, "the file ends here"));
     const std::byte* const frame = segment.mapping.data() + offset;
@@ -53,7 +57,7 @@ Result<const RecordScan::Record*> RecordScan::next(Position end) {
     }
     at_.timestamp_ns = look.timestamp_ns;
     if (look.kind == FrameKind::padding) {
-      at_.position = base + files_.meta.segment_size_bytes;
+      at_.position = segment_end_;
       continue;
     }
     record_.frame = frame;
@@ -76,6 +80,7 @@ Result<const RecordScan::Record*> RecordScan::next(Position end) {
 
 void RecordScan::skip_segment() noexcept {
   at_.position = files_.base_of(files_.segment_of(at_.position) + 1);
+  segment_end_ = at_.position;
   first_ = true;
   goes_on_ = false;
 }

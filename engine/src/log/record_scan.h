@@ -31,6 +31,8 @@ class RecordScan {
   /// Where it stands: behind the record that next() gave last, and perhaps behind what follows it
   /// and is no record.
   [[nodiscard]] const Cursor& at() const noexcept { return at_; }
+  /// The segment of the record that next() gave last.
+  [[nodiscard]] Position segment_base() const noexcept { return base_; }
   /// After an error: goes on with the segment behind the one that it was in.
   void skip_segment() noexcept;
   /// Unmaps all but the segment it stands in.
@@ -42,6 +44,8 @@ class RecordScan {
 
   const LogFiles& files_;
   bool keep_;
+  Position base_ = 0;  // of the segment it stands in
+  Position segment_end_ = 0;
   bool first_ = true;
   bool goes_on_ = false;
   Cursor at_;
