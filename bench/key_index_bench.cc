@@ -92,8 +92,8 @@ void hash(benchmark::State& state) {
   }
 }
 
-BENCHMARK(bare_load)->Arg(1'000)->Arg(1'000'000)->Arg(10'000'000);
-BENCHMARK(find_one_after_the_other)->Arg(1'000)->Arg(1'000'000)->Arg(10'000'000);
+BENCHMARK(bare_load)->Arg(1'000)->Arg(1'000'000)->Arg(10'000'000)->Arg(100'000'000);
+BENCHMARK(find_one_after_the_other)->Arg(1'000)->Arg(1'000'000)->Arg(10'000'000)->Arg(100'000'000);
 BENCHMARK(find_what_is_not_there)->Arg(1'000)->Arg(1'000'000)->Arg(10'000'000);
 BENCHMARK(add)->Arg(1'000'000)->Arg(10'000'000)->Unit(benchmark::kMillisecond);
 BENCHMARK(hash)->Arg(8)->Arg(24)->Arg(200);
