@@ -119,6 +119,7 @@ namespace tailrace {
   X(a_release_is_forgotten, "a released key is not absent")                                      \
   X(a_release_changes_nothing, "a key is unchanged though it was released")                      \
   X(beyond_the_end_is_unchanged, "a condition may speak of records that are not there")          \
+  X(conflict_answered_early, "a conflict does not wait for what made it to be durable")          \
   X(only_the_first_condition, "of several conditions only the first is judged")                  \
   X(keys_block_not_checked, "a damaged block of a keys file is believed")                        \
   X(base_misses_the_last_segment, "keys/base does not cover the newest segment that goes")       \

@@ -251,7 +251,11 @@ Result<Decision> Appender::append_if(std::span<const Condition> conditions,
   for (const Condition& condition : conditions) {
     auto conflict = judge_condition(keys_, walk, condition, last_sequence());
     if (!conflict) return fail(std::move(conflict.error()));
-    if (*conflict) return Decision{std::move(*conflict), {}, false, end_ - 1};
+    if (*conflict) {
+      // The record that made the conflict may be the last one.
+      const Position decided_at = planted(Mistake::conflict_answered_early) ? 0 : end_ - 1;
+      return Decision{std::move(*conflict), {}, false, decided_at};
+    }
     if (planted(Mistake::only_the_first_condition)) break;
   }
   auto place = append_batch(records, id);
