@@ -147,16 +147,16 @@ class GateRace : public ::testing::Test {
   void make_anew(std::size_t i) {
     ConsumerSetup setup = graph_.setups[i];
     setup.start = {StartAt::Kind::sequence, stored(log_, name_of(i)).sequence + 1};
+    raise(keeper_->durable[i], setup.start.sequence - 1);
     must(remove_consumer(log_.path(), name_of(i)));
     must(create_consumer(log_.path(), name_of(i), setup));
-    raise(keeper_->durable[i], setup.start.sequence - 1);
   }
 
   void reset_somewhere(std::size_t i) {
     const Sequence now = stored(log_, name_of(i)).sequence;
     const Sequence back = std::min<Sequence>(now, random_() % 1500);
-    must(reset_consumer(log_.path(), name_of(i), {StartAt::Kind::sequence, now - back + 1}));
     raise(keeper_->durable[i], now - back);
+    must(reset_consumer(log_.path(), name_of(i), {StartAt::Kind::sequence, now - back + 1}));
   }
 
   void revive_the_ended() {
