@@ -192,6 +192,8 @@ TEST_F(GateRace, NobodySeesWhatItsGatesHaveNotCommitted) {
     must(mine.close());
     ::_exit(0);
   }
+  // Before a writer has opened the log nothing is known durable, and no consumer can be made.
+  while (must(inspect(log_.path())).writer != WriterState::running) ::usleep(1000);
   for (std::size_t i = 0; i < kConsumers; ++i) {
     must(create_consumer(log_.path(), name_of(i), graph_.setups[i]));
     start(i);
