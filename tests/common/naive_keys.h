@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <map>
+#include <random>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -121,6 +123,19 @@ inline Appended append_keyed(Writer& writer, std::vector<std::string_view> keys,
   RecordInput record{as_bytes(payload), 0, keys};
   record.releases = releases;
   return must(writer.append(record));
+}
+
+/// A batch of one or two records with up to three of so many keys, some of them released.
+inline void append_at_random(Writer& writer, std::mt19937_64& random, std::uint64_t kinds,
+                             std::string_view payload) {
+  std::set<std::string> texts;
+  for (std::uint64_t j = random() % 4; j > 0; --j) {
+    texts.insert("key" + std::to_string(random() % kinds));
+  }
+  const std::vector<std::string_view> views(texts.begin(), texts.end());
+  RecordInput records[2] = {{as_bytes(payload), 1, views}, {as_bytes(payload), 2, views}};
+  records[random() % 2].releases = random() % (views.size() + 1);
+  must(writer.append_batch({records, 1 + random() % 2}));
 }
 
 /// Goes on in the next segment.

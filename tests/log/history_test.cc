@@ -322,6 +322,28 @@ TEST_F(Histories, ARecoveryThatTakesItsRecordsBackIsTold) {
   check(log_, reader, "k");
 }
 
+/// A state that is kept need not begin anew for a trim of what it has seen.
+TEST_F(Histories, TheLoopReadsOnBehindATrim) {
+  Writer writer = log_.writer();
+  append_keyed(writer, {"k"});  // 1
+  fill_segment(writer);
+  fill_segment(writer);
+  append_keyed(writer, {"k"});
+  must(writer.sync());
+  ASSERT_GT(must(writer.trim(keep(0))).segments, 0u);
+  Reader reader = log_.reader();
+  const Sequence first = must(reader.first_sequence());
+  ASSERT_GT(first, 1u);
+  HistoryReader read(reader, "k");
+  int records = 0;
+  const auto visit = [&](const RecordView&) { ++records; };
+  EXPECT_EQ(must(read(first - 1, visit)), writer.last_sequence());
+  EXPECT_EQ(records, 1);
+  const auto gone = read(first - 2, visit);
+  ASSERT_FALSE(gone);
+  EXPECT_EQ(gone.error().code(), errc::gone);
+}
+
 TEST_F(Histories, RandomHistoriesAreWhatReadingFinds) {
   std::mt19937_64 random(run_seed());
   for (std::uint64_t round = 0; round < times(6); ++round) {
@@ -339,14 +361,7 @@ TEST_F(Histories, RandomHistoriesAreWhatReadingFinds) {
         writer.emplace(log.writer());
       }
       for (std::uint64_t i = random() % 60; i > 0; --i) {
-        std::set<std::string> texts;
-        for (std::uint64_t j = random() % 4; j > 0; --j) {
-          texts.insert("key" + std::to_string(random() % kinds));
-        }
-        const std::vector<std::string_view> views(texts.begin(), texts.end());
-        RecordInput records[2] = {{as_bytes(payload), 1, views}, {as_bytes(payload), 2, views}};
-        records[random() % 2].releases = random() % (views.size() + 1);
-        must(writer->append_batch({records, 1 + random() % 2}));
+        append_at_random(*writer, random, kinds, payload);
       }
       if (random() % 5 == 0) {
         must(writer->sync());

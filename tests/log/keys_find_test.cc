@@ -368,14 +368,7 @@ TEST_F(KeysFind, RandomKeysStandAsTheHistorySays) {
         writer.emplace(log.writer());
       }
       for (std::uint64_t i = random() % 60; i > 0; --i) {
-        std::set<std::string> texts;
-        for (std::uint64_t j = random() % 4; j > 0; --j) {
-          texts.insert("key" + std::to_string(random() % kinds));
-        }
-        const std::vector<std::string_view> views(texts.begin(), texts.end());
-        RecordInput records[2] = {{as_bytes(payload), 1, views}, {as_bytes(payload), 2, views}};
-        records[random() % 2].releases = random() % (views.size() + 1);
-        must(writer->append_batch({records, 1 + random() % 2}));
+        append_at_random(*writer, random, kinds, payload);
       }
       naive.read();
       if (random() % 4 == 0) {

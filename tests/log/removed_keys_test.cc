@@ -169,6 +169,32 @@ TEST(RemovedKeys, RepairGivesUpWhatIsLostAndKeepsTheFile) {
   EXPECT_EQ(ask(writer, "kept")->version, 2u);
 }
 
+/// Segments of this process's mappings whose files are gone.
+std::size_t removed_segments_mapped() {
+  const std::string maps = file_bytes("/proc/self/maps");
+  std::size_t count = 0;
+  for (std::size_t at = 0; (at = maps.find(".seg (deleted)", at)) != std::string::npos; ++at) {
+    ++count;
+  }
+  return count;
+}
+
+/// Else their blocks would be held as long as the writer lives.
+TEST(RemovedKeys, TheirSegmentsAreLetGoOf) {
+  const TempLog log;
+  Writer writer = log.writer();
+  write(writer, {"old"});
+  roll(writer, 5);
+  EXPECT_EQ(ask(writer, "old")->version, 1u);  // looked at in its segment
+  must(writer.sync());
+  ASSERT_GT(must(writer.trim(before(5))).segments, 0u);
+  EXPECT_GT(removed_segments_mapped(), 0u);
+  roll(writer, 1);
+  for (int i = 0; i < 500 && removed_segments_mapped() > 0; ++i) ::usleep(10'000);
+  EXPECT_EQ(removed_segments_mapped(), 0u);
+  EXPECT_EQ(ask(writer, "old")->version, 1u);
+}
+
 TEST(RemovedKeys, NothingIsTrimmedThatTheBaseDoesNotCover) {
   const TempLog log;
   Writer writer = log.writer();

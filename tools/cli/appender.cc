@@ -53,16 +53,21 @@ Exit Appender::run() {
       if (take_all() == Next::stop) return finish();
     } while (may_gather_more() && input_.fill() == Filled::data);
     if (!settle()) return finish();
-    switch (input_.fill()) {
-      case Filled::data:
-      case Filled::end: break;
-      case Filled::stopped: return finish();
-      case Filled::failed:
-        complain("append", "stdin: {}", std::generic_category().message(input_.error()));
-        exit_ = Exit::failure;
-        return finish();
-    }
+    if (!fill()) return finish();
   }
+}
+
+// Waits for more input. False: none will come, and that is no end of it.
+bool Appender::fill() {
+  switch (input_.fill()) {
+    case Filled::data:
+    case Filled::end: return true;
+    case Filled::stopped: return false;
+    case Filled::failed: break;
+  }
+  complain("append", "stdin: {}", std::generic_category().message(input_.error()));
+  exit_ = Exit::failure;
+  return false;
 }
 
 // Everything that is at hand.

@@ -68,6 +68,7 @@ class Appender {
 
   [[nodiscard]] bool may_gather_more();
   bool settle();
+  [[nodiscard]] bool fill();
   [[nodiscard]] Exit finish();
   [[nodiscard]] std::string place() const;
 

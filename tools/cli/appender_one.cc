@@ -1,7 +1,5 @@
 #include <fmt/format.h>
 
-#include <system_error>
-
 #include "cli/appender.h"
 #include "cli/report.h"
 #include "cli/signals.h"
@@ -22,15 +20,7 @@ Exit Appender::run_as_one() {
       if (next == Next::stop) return finish();
       continue;
     }
-    switch (input_.fill()) {
-      case Filled::data:
-      case Filled::end: break;
-      case Filled::stopped: return finish();
-      case Filled::failed:
-        complain("append", "stdin: {}", std::generic_category().message(input_.error()));
-        exit_ = Exit::failure;
-        return finish();
-    }
+    if (!fill()) return finish();
   }
 }
 

@@ -337,7 +337,7 @@ std::optional<Error> Appender::boundary(std::uint64_t span) {
                              max_frame_size(files_.meta.segment_size_bytes)))
         .next("use a smaller record or batch, or a log with larger segments");
   }
-  if (keys_.index() != nullptr && !planted(Mistake::types_forgotten_at_a_roll)) {
+  if (keys_.built() && !planted(Mistake::types_forgotten_at_a_roll)) {
     if (auto taken = keys_.take_types(end_); !taken) return std::move(taken.error());
   }
   if (end_ + span > segment_end_) {

@@ -41,9 +41,6 @@ class KeyFold {
   [[nodiscard]] Result<void> run(std::optional<StoredKeys> before, Position first, Position to,
                                  const char* name);
 
-  /// Records gone over so far.
-  [[nodiscard]] std::uint64_t records() const noexcept { return records_; }
-
  private:
   struct Update {
     KeyHash hash;

@@ -218,9 +218,7 @@ Error KeyLedger::unknown_key(std::string_view key) const {
                          "that was removed: what keys/base knew of those is lost",
                          key.size() > 64 ? key.substr(0, 64) : key))
       .path(files_.root.path())
-      .next(fmt::format("put keys/base back from a backup of the log, or give its knowledge up: "
-                        "tailrace repair {} --accept-loss keys",
-                        files_.root.path()));
+      .next(way_on_without_keys(files_));
 }
 
 Result<Sequence> KeyLedger::first_retained_sequence() const {
@@ -248,15 +246,7 @@ Result<std::optional<KeyLedger::Link>> KeyLedger::link_at(Position position, std
   if (!retained(position)) return std::optional<Link>();
   if (!frame) return fail(frame.error());
   if (link) return link;
-  return fail(broken_history(position));
-}
-
-Error KeyLedger::broken_history(Position position) const {
-  const std::uint64_t number = files_.segment_of(position);
-  return Error(errc::corrupt, "the record does not continue a key's history that leads to it")
-      .path(files_.root.path_of(files_.segment_path(number)))
-      .offset(position - files_.base_of(number))
-      .next(fmt::format("run: tailrace verify {}", files_.root.path()));
+  return fail(broken_history(files_, position));
 }
 
 Result<void> KeyLedger::take_types(Position end) {

@@ -95,8 +95,7 @@ class KeyLedger {
   /// Errors: as look_up.
   [[nodiscard]] Result<std::optional<Link>> link_at(Position position, std::string_view key);
 
-  /// For a record that its key's history does not fit.
-  [[nodiscard]] Error broken_history(Position position) const;
+  [[nodiscard]] const LogFiles& files() const noexcept { return files_; }
 
   /// Brings the table of types up to `end`: what has been published since the last time. To be
   /// called before the segment is left. Errors: io (no memory); to be called again.
@@ -120,7 +119,8 @@ class KeyLedger {
   }
   /// For a key that is not known while incomplete().
   [[nodiscard]] Error unknown_key(std::string_view key) const;
-  [[nodiscard]] const KeyIndex* index() const noexcept { return known_ ? &known_->keys : nullptr; }
+  /// Whether prepare() has been called.
+  [[nodiscard]] bool built() const noexcept { return known_.has_value(); }
 
   // key_ledger_ids.cc: event ids.
   /// The request that an event id was appended with, if it is one of the last ones.
@@ -135,10 +135,6 @@ class KeyLedger {
   /// The id that was looked for last, and not found, stands in the record at `position`, which has
   /// been published.
   void note_id(Position position) noexcept { known_->ids->add(id_hash_, position); }
-  /// Of a log that takes ids, after the first look.
-  [[nodiscard]] const EventIdIndex* ids() const noexcept {
-    return known_ && known_->ids ? &*known_->ids : nullptr;
-  }
 
  private:
   struct Use {

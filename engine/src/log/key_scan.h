@@ -1,13 +1,14 @@
 #pragma once
 
-#include <array>
-
 #include "format/keys_file.h"
 #include "keys/key_indexes.h"
 #include "log/record_scan.h"
 #include "tailrace/record.h"
 
 namespace tailrace {
+
+/// For a record that does not continue a key's history that leads to it, or that it tells of.
+[[nodiscard]] Error broken_history(const LogFiles& files, Position position);
 
 /// Brings the indexes of keys, types and event ids up to the end of the log by going over the
 /// records in the segments. Each record says of each of its keys where it stood before, so no other
@@ -22,7 +23,7 @@ class KeyScan {
         from_(stored != nullptr ? stored->covers() : first),
         gaps_(stored != nullptr ? stored->has_gaps() : first > 0),
         known_(known),
-        scan_(files, from_, true) {}
+        scan_(files, from_) {}
 
   /// Takes in everything before `end`, which must be the end of a unit.
   /// Errors: corrupt (with the place), io, permission, not_found; then the index is of no use.
@@ -31,21 +32,9 @@ class KeyScan {
   [[nodiscard]] std::uint64_t records() const noexcept { return records_; }
 
  private:
-  /// A key of a record that has been seen and not been taken in yet.
-  struct Seen {
-    KeyView key;
-    KeyHash hash;
-    Position position = 0;
-    Sequence sequence = 0;
-  };
-
-  void see_keys(const RecordScan::Record& record);
-  [[nodiscard]] Result<void> take_until(std::uint64_t left);
-  [[nodiscard]] Result<void> take(const Seen& seen);
+  [[nodiscard]] Result<void> take_keys(const RecordScan::Record& record);
   [[nodiscard]] Result<void> take_id(const RecordScan::Record& record);
-  [[nodiscard]] Result<KeyEntry*> entry_before(const KeyView& key, const KeyHash& hash);
   [[nodiscard]] Result<bool> was_released(const KeyView& key, const KeyHash& hash) const;
-  [[nodiscard]] Error broken(Position position) const;
 
   const LogFiles& files_;
   const KeysFileView* stored_;
@@ -54,11 +43,6 @@ class KeyScan {
   KeyIndexes& known_;
   RecordScan scan_;
   std::uint64_t records_ = 0;
-  // What lies between taken_ and seen_, in the order of the log: while a key waits here its place
-  // in the index comes near.
-  std::array<Seen, 512> waiting_;
-  std::uint64_t seen_ = 0;
-  std::uint64_t taken_ = 0;
 };
 
 }  // namespace tailrace

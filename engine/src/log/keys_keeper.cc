@@ -13,8 +13,7 @@
 namespace tailrace {
 namespace {
 
-constexpr std::chrono::milliseconds kTick{100};
-constexpr std::int64_t kConsiderEveryNs = 1'000'000'000;
+constexpr std::chrono::seconds kConsiderEvery{1};
 constexpr std::int64_t kAfterFailureNs = 60'000'000'000;
 /// A checkpoint is due when the log has grown by this many times its size since the last one.
 constexpr std::uint64_t kGrowth = 2;
@@ -37,8 +36,12 @@ void KeysKeeper::stop() {
   if (thread_.joinable()) thread_.join();
 }
 
-void KeysKeeper::keep_checkpoints() noexcept {
-  checkpoints_.store(true, std::memory_order_relaxed);
+void KeysKeeper::keep_checkpoints() {
+  {
+    const std::lock_guard lock(mutex_);
+    checkpoints_ = true;
+  }
+  work_.notify_all();
 }
 
 Result<bool> KeysKeeper::covers(Position to) {
@@ -78,13 +81,19 @@ void KeysKeeper::run() {
     }
     std::vector<Mapping> gone;
     gone.swap(to_let_go_);
+    const bool keeps = checkpoints_;
     lock.unlock();
     gone.clear();
-    if (checkpoints_.load(std::memory_order_relaxed)) consider_checkpoint();
+    if (keeps) consider_checkpoint();
     lock.lock();
-    work_.wait_for(lock, kTick, [this] {
+    const auto needed = [this] {
       return stopping_.load(std::memory_order_relaxed) || (asked_ > base_ && !failure_);
-    });
+    };
+    if (keeps) {
+      work_.wait_for(lock, kConsiderEvery, needed);
+    } else {
+      work_.wait(lock, [&] { return checkpoints_ || needed(); });
+    }
   }
 }
 
@@ -125,14 +134,15 @@ Result<void> KeysKeeper::write_base(Position to) {
 
 void KeysKeeper::consider_checkpoint() {
   const std::int64_t now = Clock::boottime_ns();
-  if (now < consider_at_ns_) return;
-  consider_at_ns_ = now + kConsiderEveryNs;
+  if (now < not_before_ns_) return;
   const Position first = control_.first_retained();
   const Position published = published_.load(std::memory_order_acquire);
   const Position durable = planted(Mistake::checkpoint_ahead_of_durable)
                                ? published
                                : std::min(committer_.synced_to(), committer_.durable());
   const Position to = trim_bounds(files_, first, published, durable).removable;
+  if (to == considered_) return;
+  considered_ = to;
   std::uint64_t due = files_.meta.segment_size_bytes;
   Position covers = first;
   auto before = StoredKeys::open_checkpoint(files_, first);
@@ -152,7 +162,8 @@ void KeysKeeper::consider_checkpoint() {
   // Whatever goes wrong: it can be done without. A damaged one would only be in the way.
   auto done = fold.run(std::move(before), first, to, file_name::kKeysCheckpoint);
   if (done) return;
-  consider_at_ns_ = now + kAfterFailureNs;
+  not_before_ns_ = now + kAfterFailureNs;
+  considered_ = 0;
   if (done.error().code() == errc::corrupt) {
     static_cast<void>(directory_->remove(file_name::kKeysCheckpoint));
   }

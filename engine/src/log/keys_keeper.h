@@ -39,7 +39,7 @@ class KeysKeeper {
   void let_go(Mapping mapping);
 
   /// Keys are used: their index should not have to be built from the log's start again.
-  void keep_checkpoints() noexcept;
+  void keep_checkpoints();
 
  private:
   void run();
@@ -52,16 +52,17 @@ class KeysKeeper {
   ControlView control_;
   const std::atomic<Position>& published_;
   std::optional<Directory> directory_;  // keys/
-  std::int64_t consider_at_ns_ = 0;     // CLOCK_BOOTTIME
+  std::int64_t not_before_ns_ = 0;      // CLOCK_BOOTTIME; after a checkpoint that failed
+  Position considered_ = 0;             // how far the newest could have reached
 
   std::atomic<bool> stopping_{false};
-  std::atomic<bool> checkpoints_{false};
   std::mutex mutex_;
   std::condition_variable work_;
   Position asked_ = 0;  // a base that covers this
   Position base_ = 0;   // what keys/base covers, as far as it was looked at
   std::optional<Error> failure_;
   std::vector<Mapping> to_let_go_;
+  bool checkpoints_ = false;
   std::thread thread_;
 };
 

@@ -7,6 +7,8 @@
 #include <thread>
 
 #include "base/planted.h"
+#include "keys/entry_before.h"
+#include "log/key_scan.h"
 
 namespace tailrace {
 namespace {
@@ -218,36 +220,24 @@ Result<void> KnownKeys::take(const RecordView& record) {
       index_->add(is);
       continue;
     }
-    KeyEntry* const entry = entry_before(key, hash);
-    if (entry == nullptr) {
-      return fail(
-          records_.damaged(record.position, "a key's history is broken").sequence(record.sequence));
+    auto entry = entry_before(*index_, key, hash, [&] { return was_released(key); });
+    if (!entry) return fail(std::move(entry.error()));
+    if (*entry == nullptr) {
+      return fail(broken_history(files(), record.position).sequence(record.sequence));
     }
-    *entry = is;
+    **entry = is;
   }
   return {};
 }
 
-/// The entry that points to where the key stood before. A record that does not release its key says
-/// whether the one before it did. For one that does, two keys of one hash may have stood there,
-/// alike but for that: then the record before is asked.
-KeyEntry* KnownKeys::entry_before(const KeyView& key, const KeyHash& hash) {
-  const auto entry = [&](bool released) {
-    return index_->find(hash, [&](const KeyEntry& found) {
-      return found.position == key.previous &&
-             found.state == KeyEntry::make_state(key.version - 1, released);
-    });
-  };
-  if (!key.released) return entry(key.created);
-  KeyEntry* const there = entry(false);
-  KeyEntry* const released = entry(true);
-  if (there == nullptr || released == nullptr) return there != nullptr ? there : released;
+/// What the record before says of a key.
+Result<bool> KnownKeys::was_released(const KeyView& key) {
   const auto before = records_.find(key.previous, RecordFinder::Check::structure);
-  if (!before) return nullptr;
+  if (!before) return fail(before.error());
   for (const KeyView its : before->view.keys) {
-    if (its.bytes == key.bytes) return its.released ? released : there;
+    if (its.bytes == key.bytes) return its.released;
   }
-  return nullptr;
+  return fail(broken_history(files(), key.previous));
 }
 
 }  // namespace tailrace

@@ -70,7 +70,7 @@ class KnownKeys {
   [[nodiscard]] Result<Cursor> open_file(Position retained);
   [[nodiscard]] Result<void> fold();
   [[nodiscard]] Result<void> take(const RecordView& record);
-  [[nodiscard]] KeyEntry* entry_before(const KeyView& key, const KeyHash& hash);
+  [[nodiscard]] Result<bool> was_released(const KeyView& key);
   [[nodiscard]] bool still_there();
   [[nodiscard]] bool changed() const noexcept;
   void stand_behind();

@@ -40,9 +40,7 @@ Error KnownKeys::file_error(const Error& why) {
                            why.what()))
       .path(why.path())
       .offset(why.offset())
-      .next(fmt::format("put the file back from a backup of the log, or give its knowledge up: "
-                        "tailrace repair {} --accept-loss keys",
-                        files().root.path()));
+      .next(way_on_without_keys(files()));
 }
 
 Position KnownKeys::if_retained(Position position) const noexcept {

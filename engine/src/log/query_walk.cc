@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "base/planted.h"
+#include "log/key_scan.h"
 
 namespace tailrace {
 namespace {
@@ -169,7 +170,7 @@ Result<bool> QueryWalk::arrive(Chain& chain, Position position, Sequence after) 
     return removed_since(after);
   }
   if ((*link)->version + 1 != chain.link.version || (*link)->previous >= position) {
-    return fail(keys_.broken_history(position));
+    return fail(broken_history(keys_.files(), position));
   }
   chain.position = position;
   chain.link = **link;

@@ -31,8 +31,6 @@ class RecordScan {
   /// Where it stands: behind the record that next() gave last, and perhaps behind what follows it
   /// and is no record.
   [[nodiscard]] const Cursor& at() const noexcept { return at_; }
-  /// The segment of the record that next() gave last.
-  [[nodiscard]] Position segment_base() const noexcept { return base_; }
   /// After an error: goes on with the segment behind the one that it was in.
   void skip_segment() noexcept;
   /// Unmaps all but the segment it stands in.

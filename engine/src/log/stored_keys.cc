@@ -20,12 +20,17 @@ Error useless_base(const LogFiles& files, std::string why) {
   return Error(errc::keys_incomplete,
                fmt::format("what the log's removed part said about keys is not known: {}", why))
       .path(files.root.path_of(fmt::format("{}/{}", file_name::kKeys, file_name::kKeysBase)))
-      .next(fmt::format("put the file back from a backup of the log, or give its knowledge up: "
-                        "tailrace repair {} --accept-loss keys",
-                        files.root.path()));
+      .next(way_on_without_keys(files));
 }
 
 }  // namespace
+
+std::string way_on_without_keys(const LogFiles& files) {
+  return fmt::format(
+      "put keys/base back from a backup of the log, or give its knowledge up: "
+      "tailrace repair {} --accept-loss keys",
+      files.root.path());
+}
 
 Result<Directory> open_keys(const Directory& log) {
   if (!log.exists(file_name::kKeys)) {

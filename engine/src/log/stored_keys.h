@@ -17,6 +17,9 @@ inline constexpr const char* kKeysCheckpoint = "checkpoint";  // what need not b
 /// The directory that keys files lie in; made if it is not there. Errors: permission, no_space, io.
 [[nodiscard]] Result<Directory> open_keys(const Directory& log);
 
+/// What to do where keys/base is missing or damaged, for people.
+[[nodiscard]] std::string way_on_without_keys(const LogFiles& files);
+
 /// A keys file, mapped for reading.
 struct StoredKeys {
   Mapping mapping;
