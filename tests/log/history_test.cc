@@ -322,28 +322,6 @@ TEST_F(Histories, ARecoveryThatTakesItsRecordsBackIsTold) {
   check(log_, reader, "k");
 }
 
-/// A state that is kept need not begin anew for a trim of what it has seen.
-TEST_F(Histories, TheLoopReadsOnBehindATrim) {
-  Writer writer = log_.writer();
-  append_keyed(writer, {"k"});  // 1
-  fill_segment(writer);
-  fill_segment(writer);
-  append_keyed(writer, {"k"});
-  must(writer.sync());
-  ASSERT_GT(must(writer.trim(keep(0))).segments, 0u);
-  Reader reader = log_.reader();
-  const Sequence first = must(reader.first_sequence());
-  ASSERT_GT(first, 1u);
-  HistoryReader read(reader, "k");
-  int records = 0;
-  const auto visit = [&](const RecordView&) { ++records; };
-  EXPECT_EQ(must(read(first - 1, visit)), writer.last_sequence());
-  EXPECT_EQ(records, 1);
-  const auto gone = read(first - 2, visit);
-  ASSERT_FALSE(gone);
-  EXPECT_EQ(gone.error().code(), errc::gone);
-}
-
 TEST_F(Histories, RandomHistoriesAreWhatReadingFinds) {
   std::mt19937_64 random(run_seed());
   for (std::uint64_t round = 0; round < times(6); ++round) {

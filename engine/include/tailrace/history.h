@@ -105,19 +105,13 @@ class HistoryReader {
     auto history = reader_->history(key_, options);
     if (!history) return fail(std::move(history.error()));
     RecordView record;
-    bool whole = false;  // none of the records that are gone came behind `after`
     for (;;) {
       const Outcome outcome = history->next(record);
       if (outcome == Outcome::closed) return fail(Error(errc::closed, "the reader was stopped"));
       if (outcome == Outcome::gone || outcome == Outcome::corrupt) return fail(history->error());
-      if (history->gone() && !whole) {
-        const auto first = reader_->first_sequence();
-        if (!first) return fail(first.error());
-        if (*first == 0 || after + 1 < *first) {
-          return fail(Error(errc::gone, "older records with this key are not retained any more")
-                          .sequence(after + 1));
-        }
-        whole = true;
+      if (history->gone()) {
+        return fail(Error(errc::gone, "older records with this key are not retained any more")
+                        .sequence(after + 1));
       }
       if (outcome == Outcome::end) return history->last_sequence();
       visit(std::as_const(record));
