@@ -47,6 +47,7 @@ class KeyFold {
     Position position;
     Sequence sequence;
     const std::byte* entry;  // in a mapped segment's key block
+    Bytes payload{};         // there, too, if the key is the engine's
   };
   struct Round {
     Position covers = 0;
