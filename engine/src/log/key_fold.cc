@@ -20,11 +20,10 @@ std::string_view key_of(const std::byte* entry) noexcept {
 auto order_of(const KeyHash& hash) noexcept { return std::tie(hash.high, hash.low); }
 
 /// What is kept of the engine's own records: their keys alone do not say all. Those have one key,
-/// and a payload that is known to be short; anything else in its place is not theirs.
-Bytes engine_payload(const RecordScan::Record& record) noexcept {
-  const std::size_t before = kFrameHeaderBytes + record.look.key_bytes;
-  const Bytes payload(record.frame + before, record.look.size - before);
-  return record.look.key_count == 1 && payload.size() <= kMaxEnginePayloadBytes ? payload : Bytes();
+/// right before the payload, and that is short; anything else in its place is not theirs.
+std::uint64_t engine_payload_size(const RecordScan::Record& record) noexcept {
+  const std::uint64_t size = record.look.size - kFrameHeaderBytes - record.look.key_bytes;
+  return record.look.key_count == 1 && size <= kMaxEnginePayloadBytes ? size : 0;
 }
 
 }  // namespace
@@ -43,7 +42,7 @@ void KeyFold::take(const RecordScan::Record& record, Round& round) {
     entry += key_entry_bytes(key.size());
   }
   if (engines && !planted(Mistake::removed_lease_is_forgotten)) {
-    round.keys.back().payload = engine_payload(record);
+    round.keys.back().payload_size = engine_payload_size(record);
   }
 }
 
@@ -221,7 +220,7 @@ Result<void> KeyFold::merge(const StoredKeys* before, std::vector<Update>& updat
           load<std::uint64_t>(update->entry + key_offset::kVersion),
           update->sequence,
           (load<std::uint8_t>(update->entry + key_offset::kFlags) & kKeyReleased) != 0,
-          update->payload};
+          {update->entry + key_entry_bytes(key.size()), update->payload_size}};
       const auto own = std::find_if(same.begin(), same.end(),
                                     [&](const StoredKey& one) { return one.key == key; });
       if (own != same.end()) {

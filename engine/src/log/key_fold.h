@@ -46,8 +46,8 @@ class KeyFold {
     KeyHash hash;
     Position position;
     Sequence sequence;
-    const std::byte* entry;  // in a mapped segment's key block
-    Bytes payload{};         // there, too, if the key is the engine's
+    const std::byte* entry;          // in a mapped segment's key block
+    std::uint64_t payload_size = 0;  // of what lies behind it, if the key is the engine's
   };
   struct Round {
     Position covers = 0;
