@@ -161,10 +161,6 @@ class Jsonl(CliTest):
     def test_invalid_json_names_the_byte(self):
         self.assertRegex(self.append(b'{"data":"x" "y"}', "--jsonl", code=1).err, "line 1: invalid JSON at byte 1[0-9]")
 
-    def test_what_a_later_format_has_is_refused_by_name(self):
-        for line in [b'{"expect":{"fence":{}}}']:
-            self.assertIn("not supported yet", self.append(line, "--jsonl", code=1).err)
-
     def test_releases_make_the_round_trip(self):
         lines = b'{"data":"a","keys":["x"],"release":["y",{"base64":"/wE="}]}\n{"release":["x"]}\n{"batch":[{"release":["z"]}]}\n'
         self.append(lines, "--jsonl")

@@ -57,7 +57,8 @@ class Flags(CliTest):
 
     def test_wrong_values_are_usage_errors(self):
         for flags in (("--expect-version", "k"), ("--expect-version", "=3"), ("--expect-unchanged", "k=x"),
-                      ("--expect-absent", ""), ("--expect-last-sequence", "-1"), ("--jsonl", "--expect-absent", "k")):
+                      ("--expect-fence", "l"), ("--expect-fence", "l=1"), ("--expect-fence", "=1:1"),
+                      ("--expect-fence", "l=1:x"), ("--expect-fence", "l:1=1"), ("--expect-absent", ""), ("--expect-last-sequence", "-1"), ("--jsonl", "--expect-absent", "k")):
             self.append(b"a\n", *flags, code=2)
 
 
@@ -149,6 +150,14 @@ class Lines(CliTest):
         self.assertIn("line 2: conflict", done.err)
         self.assertEqual(self.payloads(), [b"a"])
 
+    def test_a_fence_of_a_lease_that_nobody_holds(self):
+        for lease in ("l", {"base64": "AP8="}):
+            (answer,) = self.answers({"data": "x", "expect": {"fence": {"lease": lease, "epoch": 1, "sequence": 1}}})
+            self.assertEqual(answer["conflict"], {"condition": "fence", "lease": lease, "sequence": 0, "position": "0"})
+        done = self.append(b"x\n", "--expect-fence", "a=b=1:1", code=5)
+        self.assertIn("condition fence 'a=b' does not hold: nobody holds it", done.err)
+        self.assertEqual(self.payloads(), [])
+
     def test_malformed_conditions(self):
         malformed = ([], {"absent": "k"}, {"absent": [""]}, {"version": ["k"]}, {"version": {"k": "1"}},
                      {"version": {"k": -1}}, {"unchanged": {"": 1}}, {"last_sequence": "1"}, {"absnt": ["k"]},
@@ -161,7 +170,14 @@ class Lines(CliTest):
                      {"no_match": {"query": [{"keys": "k"}], "after": 0}},
                      {"no_match": {"query": [{"keys": [""]}], "after": 0}},
                      {"no_match": {"query": [{"keys": ["k", "k"]}], "after": 0}},
-                     {"no_match": {"query": [{"type": [1]}], "after": 0}}, {"fence": {}})
+                     {"no_match": {"query": [{"type": [1]}], "after": 0}},
+                     {"fence": {}}, {"fence": []}, {"fence": {"lease": "l", "epoch": 1}},
+                     {"fence": {"lease": "", "epoch": 1, "sequence": 1}},
+                     {"fence": {"lease": "l" * 1001, "epoch": 1, "sequence": 1}},
+                     {"fence": {"lease": "l", "epoch": "1", "sequence": 1}},
+                     {"fence": {"lease": "l", "epoch": 1, "sequence": -1}},
+                     {"fence": {"lease": 1, "epoch": 1, "sequence": 1}},
+                     {"fence": {"lease": "l", "epoch": 1, "sequence": 1, "ttl": 1}})
         lines = "".join(json.dumps({"expect": expect}) + "\n" for expect in malformed).encode()
         done = self.run_raw("append", self.log, "--jsonl", "--acks", "--skip-invalid", stdin=lines)
         for expect, answer in zip(malformed, done.json, strict=True):
@@ -169,6 +185,7 @@ class Lines(CliTest):
         self.answers({"expect": malformed[0]}, code=1)
         self.append(b'{"expect":{"absent":["a"],"absent":["b"]}}\n', "--jsonl", code=1)
         self.append(b'{"expect":{},"expect":{}}\n', "--jsonl", code=1)
+        self.append(b'{"expect":{"fence":{"lease":"l","lease":"l","epoch":1,"sequence":1}}}\n', "--jsonl", code=1)
         self.assertEqual(self.payloads(), [])
 
 

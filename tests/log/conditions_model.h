@@ -111,7 +111,8 @@ class Model {
       case ConditionKind::version: return now.version == asked.number;
       case ConditionKind::unchanged: return now.sequence <= asked.number;
       case ConditionKind::last_sequence:
-      case ConditionKind::no_match: break;
+      case ConditionKind::no_match:
+      case ConditionKind::fence: break;
     }
     return false;
   }

@@ -123,6 +123,15 @@ CATCHERS = {
     "commit_goes_back": ["consumers_consumer_test"],
     "filtered_not_passed": ["consumers_consumer_test"],
     "gate_removal_unnoticed": ["consumers_gate_test"],
+    # Leases
+    "expired_lease_holds": ["log_lease_test"],
+    "acquire_ignores_holder": ["log_lease_test"],
+    "token_without_epoch": ["log_lease_test"],
+    "restart_forgets_leases": ["log_lease_restart_test"],
+    "renewal_forgotten": ["log_lease_test"],
+    "lease_answered_early": ["log_lease_test"],
+    "removed_lease_is_forgotten": ["log_lease_restart_test"],
+    "lease_has_a_type": ["log_lease_test"],
     # Keys
     "growth_cuts_a_cluster": ["keys_key_index_test"],
     "keys_of_a_refused_batch_stay": ["log_keys_test"],

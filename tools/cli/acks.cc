@@ -69,7 +69,10 @@ void Acks::answer(Answer answer) {
 void Acks::write(const Conflict& conflict) {
   out_.put(R"(,"conflict":{"condition":)");
   write_string(out_, to_string(conflict.condition));
-  if (!conflict.key.empty()) {
+  if (conflict.condition == ConditionKind::fence) {
+    out_.put(R"(,"lease":)");
+    write_key(out_, conflict.key);
+  } else if (!conflict.key.empty()) {
     out_.put(R"(,"key":)");
     write_key(out_, conflict.key);
     out_.put(R"(,"version":)");

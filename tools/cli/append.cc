@@ -59,6 +59,18 @@ std::optional<Expected> parse_last_sequence(std::string_view text) {
   return Expected{ConditionKind::last_sequence, {}, *number};
 }
 
+// NAME=EPOCH:SEQ; the name may hold further signs of equality.
+std::optional<Expected> parse_fence(std::string_view text) {
+  const std::size_t equals = text.rfind('=');
+  if (equals == std::string_view::npos) return std::nullopt;
+  const std::size_t colon = text.find(':', equals);
+  if (colon == std::string_view::npos) return std::nullopt;
+  const auto epoch = parse_number(text.substr(equals + 1, colon - equals - 1));
+  const auto sequence = parse_number(text.substr(colon + 1));
+  if (!epoch || !sequence || what_is_wrong_with_lease(text.substr(0, equals))) return std::nullopt;
+  return Expected{ConditionKind::fence, std::string(text.substr(0, equals)), *sequence, *epoch};
+}
+
 struct Append {
   std::string log;
   AppendOptions options;
@@ -140,6 +152,9 @@ void add_append(CLI::App& app, Run& run) {
       ->excludes(jsonl);
   add_values(sub, "--expect-last-sequence", expected, parse_last_sequence,
              {"SEQ", "a number", "... if SEQ is the log's last (0: it is empty)"})
+      ->excludes(jsonl);
+  add_values(sub, "--expect-fence", expected, parse_fence,
+             {"NAME=EPOCH:SEQ", "a lease, =, and its token", "... if the lease is still held so"})
       ->excludes(jsonl);
 
   add_value(sub, "--event-id", options.event_id, EventId::parse,

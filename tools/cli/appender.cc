@@ -139,6 +139,9 @@ Appender::Next Appender::conflict(const Conflict& conflict) {
   const std::string now =
       conflict.condition == ConditionKind::no_match
           ? fmt::format("sequence {} matches the query", conflict.sequence)
+      : conflict.condition == ConditionKind::fence && conflict.sequence == 0 ? "nobody holds it"
+      : conflict.condition == ConditionKind::fence
+          ? fmt::format("it is held since sequence {}", conflict.sequence)
       : conflict.key.empty()
           ? fmt::format("the last sequence is {}", conflict.sequence)
           : fmt::format("it has version {}, last written by sequence {}{}", conflict.version,

@@ -20,6 +20,7 @@ struct Expected {
   ConditionKind kind = ConditionKind::absent;
   std::string key;
   std::uint64_t number = 0;
+  Epoch epoch = 0;  ///< of fence
 };
 
 struct AppendOptions {

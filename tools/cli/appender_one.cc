@@ -51,7 +51,7 @@ Appender::Next Appender::append_as_one() {
   }
   std::vector<Condition> conditions;
   for (const Expected& each : options_.expected) {
-    conditions.push_back({each.kind, each.key, each.number});
+    conditions.push_back({each.kind, each.key, each.number, nullptr, each.epoch});
   }
   line_ = 1;
   const auto decision = writer_.append_if({records, conditions, options_.event_id});

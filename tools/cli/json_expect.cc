@@ -11,7 +11,8 @@ namespace tailrace::cli {
 namespace dom = simdjson::dom;
 
 // {"absent":[KEY],"exists":[KEY],"version":{KEY:N},"unchanged":{KEY:N},"last_sequence":N,
-//  "no_match":{"query":[{"types":[N],"keys":[KEY]}],"after":N}}
+//  "no_match":{"query":[{"types":[N],"keys":[KEY]}],"after":N},
+//  "fence":{"lease":NAME,"epoch":N,"sequence":N}}
 RequestReader::Checked RequestReader::read_expect(Element expect) {
   dom::object object;
   if (expect.get(object)) return complaint(Complaint("\"expect\" must be an object"));
@@ -37,7 +38,7 @@ RequestReader::Checked RequestReader::read_expect(Element expect) {
     } else if (name == "no_match") {
       checked = read_no_match(value);
     } else if (name == "fence") {
-      return complaint("condition \"{}\": not supported yet", name);
+      checked = read_fence(value);
     } else {
       return complaint("unknown condition \"{}\"", name);
     }
@@ -64,6 +65,35 @@ RequestReader::Checked RequestReader::read_expected_numbers(std::string_view nam
     if (const auto wrong = what_is_wrong_with_key(key)) return complaint(*wrong);
     conditions_.push_back({kind, key, number});
   }
+  return {};
+}
+
+RequestReader::Checked RequestReader::read_fence(Element condition) {
+  dom::object object;
+  if (condition.get(object)) return complaint(Complaint("\"fence\" must be an object"));
+  std::optional<std::string_view> lease;
+  std::optional<std::uint64_t> epoch, sequence;
+  for (const auto [name, value] : object) {
+    auto* const number = name == "epoch" ? &epoch : name == "sequence" ? &sequence : nullptr;
+    if (number == nullptr && name != "lease") {
+      return complaint("\"fence\": unknown field \"{}\"", name);
+    }
+    if (number != nullptr ? number->has_value() : lease.has_value()) {
+      return complaint("field \"{}\" of \"fence\" given twice", name);
+    }
+    if (number != nullptr) {
+      if (value.get(number->emplace())) return complaint("\"{}\" must be a number", name);
+      continue;
+    }
+    const auto read = read_key(value);
+    if (!read) return tl::unexpected(read.error());
+    if (const auto wrong = what_is_wrong_with_lease(*read)) return complaint(*wrong);
+    lease = *read;
+  }
+  if (!lease || !epoch || !sequence) {
+    return complaint(Complaint("\"fence\" needs \"lease\", \"epoch\" and \"sequence\""));
+  }
+  conditions_.push_back(Condition::fence(*lease, {*epoch, *sequence}));
   return {};
 }
 

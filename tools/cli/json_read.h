@@ -52,6 +52,7 @@ class RequestReader {
   [[nodiscard]] Checked read_expected_numbers(std::string_view name, Element map,
                                               ConditionKind kind);
   [[nodiscard]] Checked read_no_match(Element condition);
+  [[nodiscard]] Checked read_fence(Element condition);
   [[nodiscard]] Checked read_query_item(Element element);
   [[nodiscard]] Checked read_keys(std::string_view field, Element list,
                                   std::vector<std::string_view>& into);

@@ -1,6 +1,7 @@
 #include "cli/keys.h"
 
 #include <fmt/format.h>
+#include <tailrace/lease.h>
 
 namespace tailrace::cli {
 
@@ -11,6 +12,12 @@ std::optional<std::string> what_is_wrong_with_key(std::string_view key) {
   }
   if (is_engine_key(key)) return "keys starting with byte 0 belong to the engine";
   return std::nullopt;
+}
+
+std::optional<std::string> what_is_wrong_with_lease(std::string_view name) {
+  if (!name.empty() && name.size() <= kMaxLeaseNameBytes) return std::nullopt;
+  return fmt::format("the name of a lease has {} bytes; 1 to {} can be", name.size(),
+                     kMaxLeaseNameBytes);
 }
 
 }  // namespace tailrace::cli

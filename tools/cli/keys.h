@@ -15,5 +15,7 @@ namespace tailrace::cli {
 
 /// Why `key` cannot be a key, for people; nullopt = it can.
 [[nodiscard]] std::optional<std::string> what_is_wrong_with_key(std::string_view key);
+/// The same for the name of a lease.
+[[nodiscard]] std::optional<std::string> what_is_wrong_with_lease(std::string_view name);
 
 }  // namespace tailrace::cli

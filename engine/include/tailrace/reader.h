@@ -69,7 +69,8 @@ class TAILRACE_EXPORT Reader {
   Reader& operator=(Reader&&) noexcept;
   ~Reader();
 
-  /// The next record, if there is one now. Does not wait, allocate or throw.
+  /// The next record, if there is one now. Does not wait, allocate or throw. The engine's own come
+  /// like all others: see RecordView::of_engine().
   ///
   /// View lifetime: payload and keys stay valid while this reader is in the same segment or the
   /// one after it, that is for at least segment_size_bytes of further reading; then the mapping

@@ -52,6 +52,8 @@ class TAILRACE_EXPORT KeyRange {
   [[nodiscard]] bool empty() const noexcept { return count_ == 0; }
   /// What RecordView::event_id() says.
   [[nodiscard]] std::optional<SubmittedId> event_id() const noexcept;
+  /// What RecordView::of_engine() says.
+  [[nodiscard]] bool of_engine() const noexcept;
 
  private:
   const std::byte* block_ = nullptr;
@@ -74,6 +76,10 @@ struct RecordView {
   /// The event id of the request that this record is the first one of, if it had one. Read where it
   /// lies, so it can be asked for as long as the keys can.
   [[nodiscard]] std::optional<SubmittedId> event_id() const noexcept { return keys.event_id(); }
+
+  /// Whether the engine wrote it for itself (a lease, say), under a key that begins with byte 0.
+  /// Such records have sequences like all others, and nothing to tell an application.
+  [[nodiscard]] bool of_engine() const noexcept { return keys.of_engine(); }
 };
 
 /// A record to be appended. The bytes are copied before append returns.

@@ -7,6 +7,7 @@
 
 #include "tailrace/condition.h"
 #include "tailrace/export.h"
+#include "tailrace/lease.h"
 #include "tailrace/record.h"
 #include "tailrace/result.h"
 #include "tailrace/retention.h"
@@ -148,6 +149,22 @@ class TAILRACE_EXPORT Writer {
   /// event_id_reused (those records were others), keys_incomplete (it may have been in what was
   /// removed from the log), invalid_argument (the log keeps no event ids); nothing is appended.
   [[nodiscard]] Result<Decision> append_if(const Request& request);
+
+  /// Takes a lease for `ttl`, unless somebody holds it: then the decision says who, and for how
+  /// long. That is a record of the engine's in the log. Returns only when the answer is durable.
+  /// name: 1..1000 bytes of any kind.   ttl: 1 ms to 366 days.   holder: at most 1000 bytes, for
+  /// others to read.   Errors: invalid_argument, no_space, busy, keys_incomplete (a lease of this
+  /// name may have been among what was removed), corrupt, poisoned (it may be yours or not),
+  /// forked, closed.   Threads: the writer's only.   How-to: docs/leases.md
+  [[nodiscard]] Result<LeaseDecision> acquire_lease(std::string_view name,
+                                                    std::chrono::nanoseconds ttl,
+                                                    std::string_view holder = {});
+  /// Gives a lease its full time again, counted from now. Writes nothing. Not granted if it has
+  /// expired, was released, or another has it. Errors and threads: as acquire_lease.
+  [[nodiscard]] Result<LeaseDecision> renew_lease(std::string_view name, LeaseToken token);
+  /// Gives a lease up: free for others at once, if it was held under this token. Errors and
+  /// threads: as acquire_lease.
+  [[nodiscard]] Result<LeaseDecision> release_lease(std::string_view name, LeaseToken token);
 
   /// Room for a record to be filled in place and then committed or aborted. type, keys and
   /// timestamp are taken from `header` (its payload is ignored); payload_bytes is the most that

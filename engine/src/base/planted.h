@@ -113,6 +113,15 @@ namespace tailrace {
   X(trimmed_is_corrupt, "a reader takes a removed segment for damage")                           \
   X(age_by_wall_clock_alone, "a clock that jumps ahead makes all records old")                   \
   X(punched_without_a_word, "a reader is not warned that bytes turn to zeros under it")          \
+  /* Leases */                                                                                   \
+  X(expired_lease_holds, "a fence lets a holder pass whose time is over")                        \
+  X(acquire_ignores_holder, "a lease is given though somebody holds it")                         \
+  X(token_without_epoch, "of a token only the sequence counts")                                  \
+  X(restart_forgets_leases, "a writer that opens the log knows of no lease")                     \
+  X(renewal_forgotten, "a renewal is granted and changes nothing")                               \
+  X(lease_answered_early, "a lease is given before its record is durable")                       \
+  X(removed_lease_is_forgotten, "what a lease's record said goes with its segment")              \
+  X(lease_has_a_type, "a query by type, or of all, finds records of leases")                     \
   /* Keys */                                                                                     \
   X(growth_cuts_a_cluster, "the key index stops moving slots in the middle of a cluster")        \
   X(key_compared_by_hash_only, "two keys of one hash are taken for one")                         \

@@ -7,6 +7,7 @@
 #include "base/crc32c.h"
 #include "base/planted.h"
 #include "format/key_block.h"
+#include "tailrace/record.h"
 #include "tailrace/types.h"
 
 namespace tailrace {
@@ -72,6 +73,13 @@ inline constexpr std::uint8_t kHasEventId = 0x20;
   const auto before = static_cast<std::uint64_t>(keys - frame);
   if (before > room) return nullptr;
   return find_key(keys, load<std::uint8_t>(frame + frame_offset::kKeyCount), room - before, key);
+}
+
+/// Whether the record in a valid frame is the engine's own: then its first key is.
+[[nodiscard]] inline bool is_engine_record(const std::byte* frame) noexcept {
+  if (load<std::uint8_t>(frame + frame_offset::kKeyCount) == 0) return false;
+  const auto kind = load<FrameKind>(frame + frame_offset::kKind);
+  return KeyRange(first_key(frame, kind), 1).of_engine();
 }
 
 inline constexpr std::uint32_t kPaddingSize = kFrameHeaderBytes;

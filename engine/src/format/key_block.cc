@@ -8,7 +8,7 @@
 
 namespace tailrace {
 
-Result<std::uint64_t> measure_keys(std::span<const std::string_view> keys) {
+Result<std::uint64_t> measure_keys(std::span<const std::string_view> keys, KeyOwner owner) {
   if (keys.size() > kMaxKeys) {
     return fail(Error(errc::invalid_argument,
                       fmt::format("{} keys, but a record has at most {}", keys.size(), kMaxKeys)));
@@ -20,7 +20,7 @@ Result<std::uint64_t> measure_keys(std::span<const std::string_view> keys) {
       return fail(Error(errc::invalid_argument, fmt::format("a key of {} bytes, but the most is {}",
                                                             keys[i].size(), kMaxKeyBytes)));
     }
-    if (keys[i].front() == kEngineKey) {
+    if (keys[i].front() == kEngineKey && owner != KeyOwner::engine) {
       return fail(Error(errc::invalid_argument,
                         "a key begins with byte 0: such keys belong to the engine"));
     }
@@ -72,6 +72,11 @@ EventIdEntry event_id_at(const std::byte* at) noexcept {
 std::optional<SubmittedId> KeyRange::event_id() const noexcept {
   if (!behind_event_id_) return std::nullopt;
   return event_id_at(block_ - kIdEntryBytes).submitted;
+}
+
+bool KeyRange::of_engine() const noexcept {
+  return count_ != 0 && load<std::uint16_t>(block_ + key_offset::kLength) != 0 &&
+         load<char>(block_ + kKeyHeadBytes) == kEngineKey;
 }
 
 KeyView KeyRange::Iterator::operator*() const noexcept {

@@ -56,9 +56,13 @@ inline constexpr std::size_t kIdEntryBytes = 40;
 /// Keys that begin with this byte belong to the engine.
 inline constexpr char kEngineKey = '\0';
 
+/// Whose keys a record may carry. What comes from outside is the application's.
+enum class KeyOwner : std::uint8_t { application, engine };
+
 /// Bytes that a block of these keys takes. Errors: invalid_argument (too many, empty, too long,
-/// the same twice, one of the engine's).
-[[nodiscard]] Result<std::uint64_t> measure_keys(std::span<const std::string_view> keys);
+/// the same twice, one of the engine's that is not for this owner).
+[[nodiscard]] Result<std::uint64_t> measure_keys(std::span<const std::string_view> keys,
+                                                 KeyOwner owner = KeyOwner::application);
 
 /// XXH3-128 of a request's records, as it stands in the log: format/records_digest.h.
 using RecordsDigest = std::array<std::byte, 16>;

@@ -117,7 +117,8 @@ std::optional<StoredKey> KeysFileView::take(const std::byte*& at, const std::byt
   const auto room = static_cast<std::uint64_t>(end - at);
   if (room < sizeof(KeysEntry)) return std::nullopt;
   const auto entry = load<KeysEntry>(at);
-  const std::uint64_t bytes = sizeof(KeysEntry) + align_up(entry.length, 8);
+  const std::uint64_t payload_at = sizeof(KeysEntry) + align_up(entry.length, 8);
+  const std::uint64_t bytes = payload_at + align_up(entry.payload_length, 8);
   if (bytes > room) return std::nullopt;
   const StoredKey key{{reinterpret_cast<const char*>(at + sizeof(KeysEntry)), entry.length},
                       entry.hash_high,
@@ -125,7 +126,8 @@ std::optional<StoredKey> KeysFileView::take(const std::byte*& at, const std::byt
                       entry.position,
                       entry.version,
                       entry.sequence,
-                      (entry.flags & kKeyReleased) != 0};
+                      (entry.flags & kKeyReleased) != 0,
+                      {at + payload_at, entry.payload_length}};
   at += bytes;
   return key;
 }

@@ -23,6 +23,9 @@ inline constexpr std::size_t kKeysHeaderBytes = 4096;
 /// many.
 inline constexpr std::size_t kKeysBlockBytes = 4096;
 
+/// Payloads of the engine's own records are kept up to this size; none is longer.
+inline constexpr std::size_t kMaxEnginePayloadBytes = 4096;
+
 /// Something is not in the file although records that are gone may have said it: a base before this
 /// one was missing or damaged.
 inline constexpr std::uint32_t kKeysIncomplete = 1;
@@ -69,8 +72,9 @@ struct KeysBlock {
 };
 static_assert(sizeof(KeysBlock) == 32);
 
-/// An entry of a block of keys, before the key's bytes, which are zero-padded to 8. Entries are in
-/// ascending order of (hash high, hash low, position).
+/// An entry of a block of keys, before the key's bytes and, of a key of the engine's, the payload
+/// of the last record that carries it; each zero-padded to 8. Entries are in ascending order of
+/// (hash high, hash low, position).
 struct KeysEntry {
   std::uint64_t hash_high;  // XXH3-128, seeded with the salt
   std::uint64_t hash_low;
@@ -79,9 +83,12 @@ struct KeysEntry {
   Sequence sequence;      // of that last one
   std::uint16_t length;
   std::uint8_t flags;  // kKeyReleased
-  std::uint8_t reserved[5];
+  std::uint8_t reserved;
+  std::uint16_t payload_length;  // 0: an application's key
+  std::uint8_t reserved1[2];
 };
 static_assert(sizeof(KeysEntry) == 48);
+static_assert(offsetof(KeysEntry, payload_length) == 44);
 
 /// An entry of a block of types, in ascending order of type.
 struct TypeEntry {
@@ -114,6 +121,7 @@ struct StoredKey {
   std::uint64_t version = 0;
   Sequence sequence = 0;
   bool released = false;
+  Bytes payload{};  // of the last record, if the key is the engine's
 };
 
 /// A keys file as it lies in memory. Its header and directory have been checked; each block is when

@@ -36,6 +36,11 @@ void KeysFileWriter::put(const void* bytes, std::size_t size) {
   buffer_.insert(buffer_.end(), from, from + size);
 }
 
+void KeysFileWriter::put_padded(const void* bytes, std::size_t size) {
+  put(bytes, size);
+  buffer_.resize(buffer_.size() + align_up(size, 8) - size);
+}
+
 /// The block that is in the buffer's end is whole.
 Result<void> KeysFileWriter::end_block(std::uint64_t& count) {
   if (block_begin_ == buffer_.size()) return {};
@@ -72,9 +77,10 @@ Result<void> KeysFileWriter::add(const StoredKey& key) {
   entry.sequence = key.sequence;
   entry.length = static_cast<std::uint16_t>(key.key.size());
   entry.flags = key.released ? kKeyReleased : 0;
+  entry.payload_length = static_cast<std::uint16_t>(key.payload.size());
   put(&entry, sizeof entry);
-  put(key.key.data(), key.key.size());
-  buffer_.resize(buffer_.size() + align_up(key.key.size(), 8) - key.key.size());
+  put_padded(key.key.data(), key.key.size());
+  put_padded(key.payload.data(), key.payload.size());
   ++counts_.keys;
   if (buffer_.size() - block_begin_ < kKeysBlockBytes) return {};
   return end_block(counts_.key_blocks);

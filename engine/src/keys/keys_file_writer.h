@@ -33,6 +33,7 @@ class KeysFileWriter {
   KeysFileWriter(const Directory& directory, std::string name, const LogMeta& meta) noexcept
       : directory_(&directory), name_(std::move(name)), meta_(&meta) {}
   void put(const void* bytes, std::size_t size);
+  void put_padded(const void* bytes, std::size_t size);
   [[nodiscard]] Result<void> end_block(std::uint64_t& count);
   [[nodiscard]] Result<void> flush();
 

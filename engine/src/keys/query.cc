@@ -12,15 +12,17 @@ bool carries(const RecordView& record, const std::string& key) noexcept {
 }  // namespace
 
 bool matches(const QueryItem& item, const RecordView& record) noexcept {
-  return (item.types.empty() ||
+  return !record.of_engine() &&
+         (item.types.empty() ||
           std::find(item.types.begin(), item.types.end(), record.type) != item.types.end()) &&
          std::all_of(item.keys.begin(), item.keys.end(),
                      [&](const std::string& key) { return carries(record, key); });
 }
 
 bool matches(const Query& query, const RecordView& record) noexcept {
-  return query.empty() || std::any_of(query.begin(), query.end(),
-                                      [&](const QueryItem& item) { return matches(item, record); });
+  if (query.empty()) return matches(QueryItem{}, record);
+  return std::any_of(query.begin(), query.end(),
+                     [&](const QueryItem& item) { return matches(item, record); });
 }
 
 }  // namespace tailrace

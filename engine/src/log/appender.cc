@@ -24,8 +24,8 @@ Error open_claim_error() {
 }  // namespace
 
 Appender::Appender(const LogFiles& files, ControlView control, Committer& committer,
-                   Preparer& preparer, MarkQueue& marks, KeyLedger& keys, const Clock& clock,
-                   std::atomic<Position>& published)
+                   Preparer& preparer, MarkQueue& marks, KeyLedger& keys, LeaseTable& leases,
+                   const Clock& clock, std::atomic<Position>& published)
     : clock_(clock),
       control_(control),
       crc_seed_(files.crc_seed),
@@ -34,7 +34,8 @@ Appender::Appender(const LogFiles& files, ControlView control, Committer& commit
       committer_(committer),
       preparer_(preparer),
       marks_(marks),
-      keys_(keys) {}
+      keys_(keys),
+      leases_(leases) {}
 
 void Appender::begin(const Cursor& end, std::byte* segment) noexcept {
   const Position base = align_down(end.position, files_.meta.segment_size_bytes);
@@ -99,13 +100,13 @@ Result<Appended> Appender::append(const RecordInput& record) {
 
 /// How much room a batch takes; the key index is ready for its keys then.
 Result<std::uint64_t> Appender::measure(std::span<const RecordInput> records,
-                                        std::uint64_t id_bytes) {
+                                        std::uint64_t id_bytes, KeyOwner owner) {
   std::uint64_t total = 0;
   std::uint64_t keys = 0;
   for (const RecordInput& record : records) {
     std::uint64_t size = kFrameHeaderBytes + record.payload.size();
     if (!record.keys.empty()) [[unlikely]] {
-      auto key_bytes = measure_keys(record.keys);
+      auto key_bytes = measure_keys(record.keys, owner);
       if (!key_bytes) return fail(std::move(key_bytes.error()));
       if (record.releases > record.keys.size()) {
         return fail(Error(errc::invalid_argument, "a record releases more keys than it carries"));
@@ -162,9 +163,9 @@ void Appender::abandon(Position end) noexcept {
 }
 
 Result<AppendedBatch> Appender::append_batch(std::span<const RecordInput> records,
-                                             const EventIdEntry* id) {
+                                             const EventIdEntry* id, KeyOwner owner) {
   if (records.empty()) return fail(Error(errc::invalid_argument, "a batch of no records"));
-  auto span = measure(records, id != nullptr ? kIdEntryBytes : 0);
+  auto span = measure(records, id != nullptr ? kIdEntryBytes : 0, owner);
   if (!span) return fail(std::move(span.error()));
   if (!ready_for(*span)) [[unlikely]] {
     if (auto error = boundary(*span)) return fail(std::move(*error));
@@ -249,7 +250,7 @@ Result<Decision> Appender::append_if(std::span<const Condition> conditions,
   const KeyLedger::Request request(keys_);
   QueryWalk walk(keys_, last_sequence(), end_);
   for (const Condition& condition : conditions) {
-    auto conflict = judge_condition(keys_, walk, condition, last_sequence());
+    auto conflict = judge_condition(keys_, leases_, walk, condition, last_sequence());
     if (!conflict) return fail(std::move(conflict.error()));
     if (*conflict) {
       // The record that made the conflict may be the last one.
@@ -267,7 +268,7 @@ Result<std::span<std::byte>> Appender::claim(std::size_t payload_bytes, const Re
   if (!header.keys.empty()) {
     RecordInput keys_only = header;
     keys_only.payload = {};
-    auto measured = measure({&keys_only, 1}, 0);
+    auto measured = measure({&keys_only, 1}, 0, KeyOwner::application);
     if (!measured) return fail(std::move(measured.error()));
   }
   std::uint64_t key_bytes = 0;

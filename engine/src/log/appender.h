@@ -9,6 +9,7 @@
 #include "format/frame.h"
 #include "log/committer.h"
 #include "log/key_ledger.h"
+#include "log/lease_table.h"
 #include "log/log_files.h"
 #include "log/mark_queue.h"
 #include "log/preparer.h"
@@ -31,7 +32,8 @@ enum class Stop : std::uint32_t { no = 0, poisoned, forked, closed };
 class Appender {
  public:
   Appender(const LogFiles& files, ControlView control, Committer& committer, Preparer& preparer,
-           MarkQueue& marks, KeyLedger& keys, const Clock& clock, std::atomic<Position>& published);
+           MarkQueue& marks, KeyLedger& keys, LeaseTable& leases, const Clock& clock,
+           std::atomic<Position>& published);
 
   /// Stands at `end`, in `segment`; the epoch in force there is still an earlier writer's.
   void begin(const Cursor& end, std::byte* segment) noexcept;
@@ -45,12 +47,21 @@ class Appender {
   [[nodiscard]] Result<Appended> append(const RecordInput& record);
   /// `id`: looked for before and not found.
   [[nodiscard]] Result<AppendedBatch> append_batch(std::span<const RecordInput> records,
-                                                   const EventIdEntry* id = nullptr);
+                                                   const EventIdEntry* id = nullptr,
+                                                   KeyOwner owner = KeyOwner::application);
   [[nodiscard]] Result<Decision> append_if(std::span<const Condition> conditions,
                                            std::span<const RecordInput> records,
                                            const EventIdEntry* id = nullptr);
   /// `uid`: whose request it is.
   [[nodiscard]] Result<Decision> append_if(const Request& request, std::uint32_t uid);
+
+  // appender_leases.cc: as Writer's, but none of them waits until the answer is durable.
+  [[nodiscard]] Result<LeaseDecision> acquire_lease(std::string_view name,
+                                                    std::chrono::nanoseconds ttl,
+                                                    std::string_view holder);
+  [[nodiscard]] Result<LeaseDecision> renew_lease(std::string_view name, LeaseToken token);
+  [[nodiscard]] Result<LeaseDecision> release_lease(std::string_view name, LeaseToken token);
+
   [[nodiscard]] Result<std::span<std::byte>> claim(std::size_t payload_bytes,
                                                    const RecordInput& header);
   [[nodiscard]] Result<Appended> commit_claim(std::size_t payload_bytes);
@@ -94,7 +105,7 @@ class Appender {
   [[nodiscard]] std::int64_t stamp(std::int64_t wanted_ns) noexcept;
   void publish(Position end) noexcept;
   [[nodiscard]] Result<std::uint64_t> measure(std::span<const RecordInput> records,
-                                              std::uint64_t id_bytes);
+                                              std::uint64_t id_bytes, KeyOwner owner);
   [[nodiscard]] Result<void> may_append() const;
   [[nodiscard, gnu::noinline]] Result<void> prepare_keys(std::uint64_t count);
   [[nodiscard, gnu::noinline]] Result<std::uint32_t> put_keyed(std::byte* frame, Position position,
@@ -102,6 +113,7 @@ class Appender {
                                                                const RecordInput& record,
                                                                const EventIdEntry* id);
   [[nodiscard]] Result<std::optional<Decision>> find_earlier(const EventIdEntry& id);
+  [[nodiscard]] Result<Appended> append_lease(std::string_view name, const LeaseRecord& record);
   [[gnu::noinline]] void abandon(Position end) noexcept;
   [[nodiscard]] std::optional<Error> boundary(std::uint64_t span);
   [[nodiscard]] std::optional<Error> roll();
@@ -128,6 +140,7 @@ class Appender {
   Preparer& preparer_;
   MarkQueue& marks_;
   KeyLedger& keys_;
+  LeaseTable& leases_;
   Position segment_end_ = 0;
   Position next_mark_ = 0;
   Epoch epoch_ = 0;

@@ -35,7 +35,7 @@ Result<Decision> Appender::append_if(const Request& request, std::uint32_t uid) 
     if (auto ready = keys_.prepare(0, end_); !ready) return fail(std::move(ready.error()));
     QueryWalk walk(keys_, last_sequence(), end_);
     for (const Condition& condition : request.conditions) {
-      auto conflict = judge_condition(keys_, walk, condition, last_sequence());
+      auto conflict = judge_condition(keys_, leases_, walk, condition, last_sequence());
       if (conflict && *conflict) return Decision{std::move(*conflict), {}, false, end_ - 1};
     }
   }

@@ -20,6 +20,7 @@ bool holds(const Condition& condition, const Conflict& now) {
              (planted(Mistake::a_release_changes_nothing) && now.released);
     case ConditionKind::last_sequence: return now.sequence == condition.number;
     case ConditionKind::no_match: return now.sequence == 0;
+    case ConditionKind::fence: break;  // judge_fence
   }
   return false;
 }
@@ -38,6 +39,25 @@ Result<void> check_query(const Query* query) {
   return {};
 }
 
+/// The token has to be the present holder's, whole: until it is durable a sequence is given anew by
+/// a writer that follows after a power cut.
+Result<std::optional<Conflict>> judge_fence(LeaseTable& leases, const Condition& condition) {
+  auto lease = leases.find(condition.key);
+  if (!lease) return fail(std::move(lease.error()));
+  const LeaseToken token{condition.epoch, condition.number};
+  if (lease->held_under(token)) return std::optional<Conflict>();
+  if (planted(Mistake::expired_lease_holds) && lease->token == token)
+    return std::optional<Conflict>();
+  Conflict conflict;
+  conflict.condition = ConditionKind::fence;
+  conflict.key = condition.key;
+  if (lease->is_held()) {
+    conflict.sequence = lease->token.sequence;
+    conflict.position = lease->position;
+  }
+  return std::optional<Conflict>(std::move(conflict));
+}
+
 }  // namespace
 
 const char* to_string(ConditionKind kind) noexcept {
@@ -48,11 +68,13 @@ const char* to_string(ConditionKind kind) noexcept {
     case ConditionKind::unchanged: return "unchanged";
     case ConditionKind::last_sequence: return "last_sequence";
     case ConditionKind::no_match: return "no_match";
+    case ConditionKind::fence: return "fence";
   }
   return "?";
 }
 
 Result<void> check_condition(const Condition& condition, Sequence last_sequence) {
+  if (condition.kind == ConditionKind::fence) return check_lease_name(condition.key);
   if (condition.kind == ConditionKind::no_match) {
     if (auto right = check_query(condition.query); !right) return right;
   } else if (condition.kind != ConditionKind::last_sequence) {
@@ -68,9 +90,10 @@ Result<void> check_condition(const Condition& condition, Sequence last_sequence)
                         "power cut has taken records back"));
 }
 
-Result<std::optional<Conflict>> judge_condition(KeyLedger& keys, QueryWalk& walk,
-                                                const Condition& condition,
+Result<std::optional<Conflict>> judge_condition(KeyLedger& keys, LeaseTable& leases,
+                                                QueryWalk& walk, const Condition& condition,
                                                 Sequence last_sequence) {
+  if (condition.kind == ConditionKind::fence) return judge_fence(leases, condition);
   Conflict now;
   now.condition = condition.kind;
   if (condition.kind == ConditionKind::no_match) {

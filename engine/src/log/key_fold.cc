@@ -19,10 +19,20 @@ std::string_view key_of(const std::byte* entry) noexcept {
 
 auto order_of(const KeyHash& hash) noexcept { return std::tie(hash.high, hash.low); }
 
+/// What is kept of the engine's own records: their keys alone do not say all. Those have one key,
+/// right before the payload, and that is short; anything else in its place is not theirs.
+std::uint64_t engine_payload_size(const RecordScan::Record& record) noexcept {
+  const std::uint64_t size = record.look.size - kFrameHeaderBytes - record.look.key_bytes;
+  return record.look.key_count == 1 && size <= kMaxEnginePayloadBytes ? size : 0;
+}
+
 }  // namespace
 
 void KeyFold::take(const RecordScan::Record& record, Round& round) {
-  round.types[record.look.type] = {record.look.type, 0, record.sequence, record.position, 0};
+  const bool engines = is_engine_record(record.frame);
+  if (!engines) {
+    round.types[record.look.type] = {record.look.type, 0, record.sequence, record.position, 0};
+  }
   take_id(record, round);
   const std::byte* entry = first_key(record.frame, record.look.kind);
   for (std::uint8_t i = 0; i < record.look.key_count; ++i) {
@@ -30,6 +40,9 @@ void KeyFold::take(const RecordScan::Record& record, Round& round) {
     round.keys.push_back(
         {hash_key(key, files_.meta.salt), record.position, record.sequence, entry});
     entry += key_entry_bytes(key.size());
+  }
+  if (engines && !planted(Mistake::removed_lease_is_forgotten)) {
+    round.keys.back().payload_size = engine_payload_size(record);
   }
 }
 
@@ -206,7 +219,8 @@ Result<void> KeyFold::merge(const StoredKeys* before, std::vector<Update>& updat
           update->position,
           load<std::uint64_t>(update->entry + key_offset::kVersion),
           update->sequence,
-          (load<std::uint8_t>(update->entry + key_offset::kFlags) & kKeyReleased) != 0};
+          (load<std::uint8_t>(update->entry + key_offset::kFlags) & kKeyReleased) != 0,
+          {update->entry + key_entry_bytes(key.size()), update->payload_size}};
       const auto own = std::find_if(same.begin(), same.end(),
                                     [&](const StoredKey& one) { return one.key == key; });
       if (own != same.end()) {

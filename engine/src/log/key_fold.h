@@ -46,7 +46,8 @@ class KeyFold {
     KeyHash hash;
     Position position;
     Sequence sequence;
-    const std::byte* entry;  // in a mapped segment's key block
+    const std::byte* entry;          // in a mapped segment's key block
+    std::uint64_t payload_size = 0;  // of what lies behind it, if the key is the engine's
   };
   struct Round {
     Position covers = 0;

@@ -252,7 +252,8 @@ Result<std::optional<KeyLedger::Link>> KeyLedger::link_at(Position position, std
 Result<void> KeyLedger::take_types(Position end) {
   while (types_to_ < end) {
     const std::byte* const frame = current_ + (types_to_ - current_base_);
-    if (is_record(load<FrameKind>(frame + frame_offset::kKind))) {
+    if (is_record(load<FrameKind>(frame + frame_offset::kKind)) &&
+        (!is_engine_record(frame) || planted(Mistake::lease_has_a_type))) {
       auto taken = known_->types.add(load<std::uint32_t>(frame + frame_offset::kType),
                                      load<Sequence>(frame + frame_offset::kSequence), types_to_);
       if (!taken) return taken;

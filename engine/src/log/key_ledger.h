@@ -122,6 +122,15 @@ class KeyLedger {
   /// Whether prepare() has been called.
   [[nodiscard]] bool built() const noexcept { return known_.has_value(); }
 
+  // key_ledger_engine.cc
+  /// The last record under a key of the engine's; it may have been removed.
+  struct EngineRecord {
+    KeyState state;
+    std::vector<std::byte> payload;  // empty: it cannot be read
+  };
+  /// Nothing: as state_of. Errors: as look_up.
+  [[nodiscard]] Result<std::optional<EngineRecord>> engine_record(std::string_view key);
+
   // key_ledger_ids.cc: event ids.
   /// The request that an event id was appended with, if it is one of the last ones.
   struct FoundId {

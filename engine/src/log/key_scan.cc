@@ -21,8 +21,9 @@ Result<void> KeyScan::run(Position end) {
     if (*record == nullptr) return {};
     ++records_;
     const RecordScan::Record& found = **record;
-    if (auto done = known_.types.add(found.look.type, found.sequence, found.position); !done) {
-      return done;
+    if (!is_engine_record(found.frame)) {
+      auto done = known_.types.add(found.look.type, found.sequence, found.position);
+      if (!done) return done;
     }
     if (found.look.has_event_id()) {
       if (auto done = take_id(found); !done) return done;

@@ -64,8 +64,13 @@ Result<QueryWalk::Match> QueryWalk::by_types(const QueryItem& item, Sequence aft
   }
   TypeTable::Last last;
   if (item.types.empty()) {
-    const TypeTable::Last newest = keys_.types().newest();
-    last = {last_sequence_, newest.sequence == last_sequence_ ? newest.position : 0};
+    last = keys_.types().newest();
+    if (!is_behind(last.sequence, after) && is_behind(last_sequence_, after)) {
+      // Only the engine's own have come, unless one was removed that nothing is known of.
+      auto removed = removed_since(after);
+      if (!removed) return fail(std::move(removed.error()));
+      if (*removed) last = {last_sequence_, 0};
+    }
   }
   for (const std::uint32_t type : item.types) {
     const TypeTable::Last its = keys_.types().last_of(type);

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <cassert>
 #include <cstdlib>
 #include <cstring>
 
@@ -61,7 +60,8 @@ class Writer::Impl : public ForkGuard {
         preparer_(files_, segments_, committer_, trimmer_, control_file_.activity(), marks_,
                   published_, {options.populate_ahead_bytes, options.when_behind}),
         keys_(files_, control_, keeper_),
-        appender_(files_, control_, committer_, preparer_, marks_, keys_, process_clock(),
+        leases_(keys_),
+        appender_(files_, control_, committer_, preparer_, marks_, keys_, leases_, process_clock(),
                   published_),
         options_(options) {}
 
@@ -72,6 +72,7 @@ class Writer::Impl : public ForkGuard {
   Result<void> sync(Position target, std::chrono::nanoseconds timeout);
   Result<Position> poll_commit();
   Result<int> commit_event_fd();
+  Result<LeaseDecision> when_durable(Result<LeaseDecision> decision);
   Result<TrimPlan> trim(const TrimTarget& target);
 
   void forked() noexcept override {
@@ -85,6 +86,7 @@ class Writer::Impl : public ForkGuard {
   [[nodiscard]] bool is_forked() const noexcept { return appender_.stopped() == Stop::forked; }
 
   Appender& appender() noexcept { return appender_; }
+  LeaseTable& leases() noexcept { return leases_; }
   std::uint32_t uid() const noexcept { return uid_; }
   ControlView control() const noexcept { return control_; }
   const LogFiles& files() const noexcept { return files_; }
@@ -114,6 +116,7 @@ class Writer::Impl : public ForkGuard {
   Trimmer trimmer_;
   Preparer preparer_;
   KeyLedger keys_;
+  LeaseTable leases_;
   Appender appender_;
   std::optional<Helper> helper_;
   WriterOptions options_;
@@ -159,6 +162,7 @@ Result<void> Writer::Impl::begin() {
   control_.set_state(ControlState::running);  // SYNC writer-state
   control_.set_generation(control_.generation() + 1);
   trimmer_.open();
+  leases_.begin(&Clock::boottime_ns);
   return {};
 }
 
@@ -216,6 +220,16 @@ Result<int> Writer::Impl::commit_event_fd() {
     return fail(appender_.stop_error());
   }
   return committer_.event_fd();
+}
+
+Result<LeaseDecision> Writer::Impl::when_durable(Result<LeaseDecision> decision) {
+  if (!decision) return decision;
+  const std::int64_t decided_ns = leases_.now_ns();
+  auto durable = sync(decision->decided_at + 1, std::chrono::nanoseconds::max());
+  if (!durable) return fail(std::move(durable.error()));
+  const std::chrono::nanoseconds waited(leases_.now_ns() - decided_ns);
+  decision->remaining = std::max(decision->remaining - waited, std::chrono::nanoseconds(0));
+  return decision;
 }
 
 Result<TrimPlan> Writer::Impl::trim(const TrimTarget& target) {
@@ -314,6 +328,32 @@ Result<Decision> WriterAccess::append_if(Writer& writer, const Request& request,
                                          std::uint32_t uid) {
   return writer.impl_->appender().append_if(request, uid);
 }
+Result<LeaseDecision> Writer::acquire_lease(std::string_view name, std::chrono::nanoseconds ttl,
+                                            std::string_view holder) {
+  return impl_->when_durable(impl_->appender().acquire_lease(name, ttl, holder));
+}
+Result<LeaseDecision> Writer::renew_lease(std::string_view name, LeaseToken token) {
+  return impl_->when_durable(impl_->appender().renew_lease(name, token));
+}
+Result<LeaseDecision> Writer::release_lease(std::string_view name, LeaseToken token) {
+  return impl_->when_durable(impl_->appender().release_lease(name, token));
+}
+Result<LeaseDecision> WriterAccess::acquire_lease(Writer& writer, std::string_view name,
+                                                  std::chrono::nanoseconds ttl,
+                                                  std::string_view holder) {
+  return writer.impl_->appender().acquire_lease(name, ttl, holder);
+}
+Result<LeaseDecision> WriterAccess::renew_lease(Writer& writer, std::string_view name,
+                                                LeaseToken token) {
+  return writer.impl_->appender().renew_lease(name, token);
+}
+Result<LeaseDecision> WriterAccess::release_lease(Writer& writer, std::string_view name,
+                                                  LeaseToken token) {
+  return writer.impl_->appender().release_lease(name, token);
+}
+void WriterAccess::set_lease_clock(Writer& writer, std::int64_t (*now_ns)() noexcept) {
+  writer.impl_->leases().begin(now_ns);
+}
 Result<Claim> Writer::claim(std::size_t payload_bytes, const RecordInput& header) {
   auto payload = impl_->appender().claim(payload_bytes, header);
   if (!payload) return fail(std::move(payload.error()));
@@ -342,25 +382,5 @@ Sequence Writer::last_sequence() const noexcept { return impl_->appender().last_
 Epoch Writer::epoch() const noexcept { return impl_->appender().epoch(); }
 const Recovery& Writer::recovery() const noexcept { return impl_->recovery(); }
 WriterStats Writer::stats() const noexcept { return impl_->stats(); }
-
-Claim::Claim(Claim&& other) noexcept
-    : appender_(std::exchange(other.appender_, nullptr)), payload_(other.payload_) {}
-Claim& Claim::operator=(Claim&& other) noexcept {
-  if (this != &other) {
-    abort();
-    appender_ = std::exchange(other.appender_, nullptr);
-    payload_ = other.payload_;
-  }
-  return *this;
-}
-Claim::~Claim() { abort(); }
-
-Result<Appended> Claim::commit(std::size_t payload_bytes) {
-  assert(appender_ != nullptr && payload_bytes <= payload_.size());
-  return std::exchange(appender_, nullptr)->commit_claim(payload_bytes);
-}
-void Claim::abort() noexcept {
-  if (appender_ != nullptr) std::exchange(appender_, nullptr)->abort_claim();
-}
 
 }  // namespace tailrace
