@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "base/planted.h"
 #include "file/futex.h"
@@ -114,6 +115,12 @@ Result<void> Committer::wait(Position target, std::chrono::steady_clock::time_po
 }
 
 Result<void> Committer::poll() {
+  polls_.store(polls_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  // Who has the turn needs the lock when the disk has answered: one who polls without pause would
+  // keep him from it, for seconds on a busy core. What is asked for now is asked for again.
+  if (driving_.load(std::memory_order_relaxed) && !poisoned_.load(std::memory_order_relaxed)) {
+    return {};
+  }
   Lock lock(mutex_);
   requested_ = std::max(requested_, published_.load(std::memory_order_acquire));
   if (!driving_) static_cast<void>(drive(lock, std::chrono::nanoseconds(0)));
@@ -171,8 +178,12 @@ void Committer::poison_locked(Error reason) {
 /// The background thread: commits by policy, and what was asked for while nobody waits for it.
 void Committer::run() {
   Lock lock(mutex_);
+  std::uint64_t polls = 0;
   while (!stopping_) {
-    if (!failure_ && !driving_ && (due() || journal_->under_way())) {
+    // An event loop that polls needs nobody beside it.
+    const std::uint64_t polls_before = std::exchange(polls, polls_.load(std::memory_order_relaxed));
+    const bool polled = polls != polls_before;
+    if (!failure_ && !driving_ && !polled && (due() || journal_->under_way())) {
       if (drive(lock, kThrough)) {
         signal();
         continue;

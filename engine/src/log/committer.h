@@ -145,7 +145,8 @@ class Committer {
   std::condition_variable sync_work_;  // for the syncer
   std::unique_ptr<Journal> journal_;
   std::vector<Journal::Completed> completed_;
-  bool driving_ = false;  // somebody has the turn
+  std::atomic<bool> driving_{false};     // somebody has the turn; set under the lock
+  std::atomic<std::uint64_t> polls_{0};  // so often an event loop has looked after the commits
   unsigned waiters_ = 0;
   Position requested_ = 0;
   Position submitted_ = 0;  // the end of the last entry
