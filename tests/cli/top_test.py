@@ -89,13 +89,14 @@ class Top(CliTest):
         look = self.one()
         self.assertEqual(list(look), ["time_ns", "writer", "epoch", "committed_sequence", "durable_sequence",
                                       "durable_lag_ns", "records_per_s", "bytes_per_s", "commits_per_s", "commit_p50_ns",
-                                      "commit_p99_ns", "commit_p999_ns", "consumers"])
+                                      "commit_p99_ns", "commit_p999_ns", "consumers", "clients"])
         self.assertEqual((look["committed_sequence"], look["durable_sequence"], look["records_per_s"]), (2, 2, None))
         self.assertEqual(look["writer"], {"state": "none", "pid": None, "heartbeat_age_ns": 0})
         [consumer] = look["consumers"]
         self.assertEqual((consumer["name"], consumer["lag_records"]), ("store", 2))
         self.assertGreater(consumer["lag_bytes"], 0)
         self.assertNotIn("writer", consumer)
+        self.assertEqual(look["clients"], [])
 
     def test_without_a_terminal_there_are_lines_and_rates(self):
         self.create()

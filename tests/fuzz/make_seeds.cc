@@ -10,6 +10,7 @@
 #include "fuzz/journal.h"
 #include "fuzz/segment.h"
 #include "fuzz/target.h"
+#include "serve/request_codec.h"
 
 namespace tailrace::fuzz {
 namespace {
@@ -177,6 +178,35 @@ void other_seeds(const Seeds& seeds) {
   seeds.write("index", "empty", 0, "");
 }
 
+template <class T>
+std::string encoded(const T& request) {
+  std::string bytes(encoded_bytes(request), '\0');
+  auto* const at = reinterpret_cast<std::byte*>(bytes.data());
+  if constexpr (std::is_same_v<T, Request>) {
+    encode_request(request, at);
+  } else {
+    encode_lease(request, at);
+  }
+  return bytes;
+}
+
+void request_seeds(const Seeds& seeds) {
+  const std::string_view keys[] = {"user:ada", "team:x"};
+  RecordInput records[] = {{as_bytes("hello"), 7, keys, 1000, 1}, {as_bytes(""), 8}};
+  const Query query = {{{1, 2}, {"course:9"}}, {{}, {"a", "b"}}};
+  const Condition conditions[] = {Condition::absent("user:ada"), Condition::version("team:x", 3),
+                                  Condition::no_match(query, 12), Condition::last_sequence(5),
+                                  Condition::fence("lease", {3, 9})};
+  Request request{records, conditions, EventId{}};
+  seeds.write("request", "all_of_it", 0, encoded(request));
+  seeds.write("request", "one_record", 0, encoded(Request{{records, 1}}));
+  seeds.write("request", "query", 0, encoded(Request{{records, 1}, {conditions + 2, 1}}));
+  seeds.write("request", "short", 0, encoded(request).substr(0, 100));
+  seeds.write("request", "nothing", 0, encoded(Request{}));
+  seeds.write("request", "acquire", 1, encoded(LeaseRequest{"leader", "host-7", 5'000'000'000}));
+  seeds.write("request", "renew", 1, encoded(LeaseRequest{"leader", "", 0, {3, 9}}));
+}
+
 }  // namespace
 }  // namespace tailrace::fuzz
 
@@ -189,5 +219,6 @@ int main(int count, char** arguments) {
   tailrace::fuzz::segment_seeds(seeds);
   tailrace::fuzz::journal_seeds(seeds);
   tailrace::fuzz::other_seeds(seeds);
+  tailrace::fuzz::request_seeds(seeds);
   return 0;
 }

@@ -37,7 +37,7 @@ class Input {
   [[nodiscard]] std::size_t left() const { return left_; }
   void take(void* to, std::size_t size) {
     const std::size_t there = size < left_ ? size : left_;
-    std::memset(to, 0, size);
+    if (size > 0) std::memset(to, 0, size);
     if (there > 0) std::memcpy(to, data_, there);
     data_ += there;
     left_ -= there;

@@ -173,6 +173,27 @@ CATCHERS = {
     "id_of_any_user": ["log_event_ids_test"],
     "id_compared_by_hash_only": ["log_event_ids_model_test"],
     "left_ids_stay": ["keys_event_id_index_test"],
+    # Serving
+    "anybody_may_append": ["serve_users_test"],
+    "peer_not_asked": ["serve_users_test"],
+    "time_of_clients_trusted": ["serve_server_test"],
+    "answer_before_durable": ["serve_durable_test"],
+    "sleeps_without_a_last_look": ["serve_wake_test"],
+    "length_looked_at_again": ["serve_hostile_rules_test"],
+    "key_read_in_the_ring": ["serve_hostile_test"],
+    "answers_taken_believed": ["serve_hostile_rules_test"],
+    "slot_not_reserved": ["serve_hostile_rules_test"],
+    "parcel_taken_unsealed": ["serve_server_test"],
+    # A client's side of serving
+    "sent_again_without_id": ["serve_client_lost_test"],
+    "sent_again_out_of_order": ["serve_client_lost_test"],
+    "sent_again_as_another": ["serve_client_lost_test"],
+    "posted_answers_forgotten": ["serve_client_lost_test"],
+    "lost_requests_stay_silent": ["serve_client_lost_test"],
+    "answers_to_nothing": ["serve_client_scripted_test"],
+    "client_sleeps_without_a_last_look": ["serve_client_test"],
+    "event_ids_repeat": ["serve_client_scripted_test"],
+    "unsealed_memory_taken": ["serve_client_scripted_test"],
 }
 
 

@@ -40,6 +40,10 @@ void Acks::conflict(std::uint64_t line, const Conflict& conflict) {
   answer({line, Kind::conflict, {}, {}, {}, conflict});
 }
 
+void Acks::unknown(std::uint64_t line, std::string_view message) {
+  answer({line, Kind::unknown, {}, {}, std::string(message)});
+}
+
 void Acks::durable() {
   for (const Answer& answer : waiting_) write(answer);
   waiting_.clear();
@@ -57,6 +61,7 @@ void Acks::unknown(std::string_view message) {
 }
 
 void Acks::answer(Answer answer) {
+  answer.epoch = epoch_;
   const bool must_wait =
       promise_ == Promise::durable && (answer.kind != Kind::error || !waiting_.empty());
   if (must_wait) {
@@ -126,7 +131,7 @@ void Acks::write(const Answer& answer) {
     out_.put(R"(,"duplicate":true)");
   } else if (placed) {
     out_.put(R"(,"epoch":)");
-    out_.put_number(epoch_);
+    out_.put_number(answer.epoch);
     out_.put(R"(,"position":")");
     out_.put_number(answer.place.position);
     out_.put(promise_ == Promise::durable ? R"(","durable":true)" : R"(","durable":false)");

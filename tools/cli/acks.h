@@ -21,6 +21,8 @@ class Acks {
   enum class Promise : std::uint8_t { committed, durable };
   Acks(int descriptor, Promise promise, Epoch epoch)
       : out_(descriptor), promise_(promise), epoch_(epoch) {}
+  /// From here on answers are another writer's.
+  void set_epoch(Epoch epoch) noexcept { epoch_ = epoch; }
 
   void record(std::uint64_t line, const Appended& place);
   void batch(std::uint64_t line, const AppendedBatch& place);
@@ -30,6 +32,9 @@ class Acks {
   /// sequence: what the error speaks of; kUnknown = none.
   void error(std::uint64_t line, std::string_view code, std::string_view message,
              Sequence sequence = kUnknown);
+
+  /// Nobody can tell what became of this line.
+  void unknown(std::uint64_t line, std::string_view message);
 
   /// Everything appended so far is durable.
   void durable();
@@ -50,6 +55,7 @@ class Acks {
     std::string message;
     Conflict conflict{};
     bool duplicate = false;  // of a record or batch
+    Epoch epoch = 0;
   };
 
   void answer(Answer answer);

@@ -1,4 +1,4 @@
-#include <tailrace/writer.h>
+#include <tailrace/client.h>
 #include <unistd.h>
 
 #include <memory>
@@ -81,14 +81,22 @@ struct Append {
   Exit operator()() {
     options.framing = nul ? Framing::nul : length_prefix ? Framing::length_prefix : Framing::lines;
     if (keep_time) options.requests.time = RequestReader::Time::keep;
-    WriterOptions writing;
-    writing.retention.max_bytes = retain_bytes;
-    writing.retention.max_age = std::chrono::nanoseconds(retain_age_ns);
-    auto writer = Writer::open(log, writing);
-    if (!writer) return give_up("append", writer.error());
-    report_recovery(writer->recovery());
-    const Exit exit = Appender(*writer, options).run();
-    const auto closed = writer->close();
+    ClientOptions connecting;
+    connecting.max_in_flight = 4096;
+    connecting.writer.retention.max_bytes = retain_bytes;
+    connecting.writer.retention.max_age = std::chrono::nanoseconds(retain_age_ns);
+    auto client = Client::connect(log, connecting);
+    if (!client) return give_up("append", client.error());
+    if (client->is_writer()) {
+      report_recovery(client->writer()->recovery());
+    } else if (retain_bytes > 0 || retain_age_ns > 0) {
+      complain("append",
+               "{}: a server holds the log, and what it retains is the server's to say: "
+               "--retain-size and --retain-age are ignored",
+               log);
+    }
+    const Exit exit = Appender(*client, options).run();
+    const auto closed = client->close();
     // After a first failure the second says nothing new.
     return closed || exit == Exit::failure ? exit : give_up("append", closed.error());
   }

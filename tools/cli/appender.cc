@@ -30,20 +30,21 @@ Appended only_record(const AppendedBatch& place) {
   return {place.position, place.end, place.first_sequence};
 }
 
-std::size_t max_frame_bytes(const Writer& writer, const AppendOptions& options) {
-  const std::size_t max_payload_bytes = writer.max_payload_bytes();
+std::size_t max_frame_bytes(const Client& client, const AppendOptions& options) {
+  const std::size_t max_payload_bytes = client.max_payload_bytes();
   return options.requests.jsonl ? max_json_bytes(max_payload_bytes) : max_payload_bytes;
 }
 
 }  // namespace
 
-Appender::Appender(Writer& writer, const AppendOptions& options)
-    : writer_(writer),
+Appender::Appender(Client& client, const AppendOptions& options)
+    : client_(client),
+      writer_(client.writer()),
       options_(options),
-      input_(STDIN_FILENO, options.framing, max_frame_bytes(writer, options)),
+      input_(STDIN_FILENO, options.framing, max_frame_bytes(client, options)),
       requests_(options.requests),
       acks_(STDOUT_FILENO, options.durable ? Acks::Promise::durable : Acks::Promise::committed,
-            writer.epoch()) {}
+            client.epoch()) {}
 
 Exit Appender::run() {
   if (!options_.expected.empty() || options_.event_id) return run_as_one();
@@ -83,31 +84,37 @@ Appender::Next Appender::take_all() {
 
 Appender::Next Appender::take(Got got, std::string_view frame) {
   ++line_;
+  if (got != Got::frame && take_answers(0) == Next::stop) return Next::stop;
   if (got == Got::truncated) return invalid("the input ends before the record does");
   if (got == Got::too_large) {
     const char* const what =
         options_.requests.jsonl ? "a line of more than {} bytes" : "a record of more than {} bytes";
     return refused(Error(errc::too_large,
-                         fmt::format(fmt::runtime(what), max_frame_bytes(writer_, options_))));
+                         fmt::format(fmt::runtime(what), max_frame_bytes(client_, options_))));
   }
   return append(frame);
 }
 
 Appender::Next Appender::append(std::string_view frame) {
   const auto request = requests_.read(frame);
-  if (!request) return invalid(request.error());
+  if (!request) {  // the lines before it are answered first
+    return take_answers(0) == Next::stop ? Next::stop : invalid(request.error());
+  }
+  if (writer_ == nullptr) {
+    return submit({request->records, request->conditions, request->event_id}, request->batch);
+  }
   if (!request->conditions.empty() || request->event_id) {
     const auto decision =
-        writer_.append_if({request->records, request->conditions, request->event_id});
+        writer_->append_if({request->records, request->conditions, request->event_id});
     if (!decision) return refused(decision.error());
     return decided(*decision, request->batch);
   }
   if (request->batch) {
-    const auto place = writer_.append_batch(request->records);
+    const auto place = writer_->append_batch(request->records);
     if (!place) return refused(place.error());
     if (options_.acks) acks_.batch(line_, *place);
   } else {
-    const auto place = writer_.append(request->records.front());
+    const auto place = writer_->append(request->records.front());
     if (!place) return refused(place.error());
     if (options_.acks) acks_.record(line_, *place);
   }
@@ -173,6 +180,8 @@ Appender::Next Appender::refused(const Error& error) {
 }
 
 Appender::Next Appender::stop(std::string_view what, Exit exit) {
+  // What a server says of the lines behind the one that has stopped us changes nothing any more.
+  if (exit_ != Exit::ok) return Next::stop;
   complain("append", "{}: {} (lines appended before it: {})", place(), what, appended_);
   exit_ = exit;
   return Next::stop;
@@ -181,14 +190,16 @@ Appender::Next Appender::stop(std::string_view what, Exit exit) {
 // Whether to read on before what was appended is made durable. Without answers to give, sync only
 // when there is nothing else to do; the writer's own thread sees to the rest.
 bool Appender::may_gather_more() {
-  if (!options_.durable || !unsynced_ || !input_.ready()) return false;
+  const bool due = writer_ == nullptr ? !asked_.empty() : options_.durable && unsynced_;
+  if (!due || !input_.ready()) return false;
   return !options_.acks || std::chrono::steady_clock::now() - group_start_ < kGatherTime;
 }
 
 bool Appender::settle() {
-  if (options_.durable && unsynced_) {
+  const bool stopped = take_answers(0) == Next::stop;
+  if (writer_ != nullptr && options_.durable && unsynced_) {
     unsynced_ = false;
-    if (const auto synced = writer_.sync(); !synced) {
+    if (const auto synced = writer_->sync(); !synced) {
       acks_.unknown(synced.error().message());
       acks_.flush();
       if (exit_ == Exit::ok) exit_ = give_up("append", synced.error());
@@ -196,7 +207,7 @@ bool Appender::settle() {
     }
   }
   acks_.durable();
-  return acks_.flush();
+  return acks_.flush() && !stopped;
 }
 
 Exit Appender::finish() {

@@ -1,6 +1,6 @@
 #pragma once
 
-#include <tailrace/writer.h>
+#include <tailrace/client.h>
 
 #include <chrono>
 #include <deque>
@@ -37,10 +37,11 @@ struct AppendOptions {
 ///
 /// The rule of its rhythm: take what is at hand, append it, and before waiting for more make it
 /// durable (if asked to) and answer. So a lone line is answered at once, and under load one sync
-/// serves many lines.
+/// serves many lines. Through a server lines are submitted while earlier ones are on their way, and
+/// the same rhythm waits for their answers.
 class Appender {
  public:
-  Appender(Writer& writer, const AppendOptions& options);
+  Appender(Client& client, const AppendOptions& options);
 
   [[nodiscard]] Exit run();
 
@@ -52,12 +53,26 @@ class Appender {
     std::uint32_t type = 0;
   };
 
+  /// A line that was submitted to a server.
+  struct Asked {
+    std::uint64_t line = 0;
+    Ticket ticket = 0;
+    bool batch = false;
+    std::optional<Completion> answer{};
+  };
+
   /// What a frame of input means for the stream.
   enum class Next : std::uint8_t { go_on, stop };
 
   Next take_all();
   Next take(Got got, std::string_view frame);
   Next append(std::string_view frame);
+  Next submit(const tailrace::Request& request, bool batch);
+  Next take_answers(std::size_t leave);
+  Next wait_for_answer();
+  Next answered(Completion answer);
+  Next give(const Asked& asked);
+  Next lost(const Error& why);
   Next decided(const Decision& decision, bool batch);
   Next conflict(const Conflict& conflict);
   Next gather(std::string_view frame);
@@ -73,13 +88,15 @@ class Appender {
   [[nodiscard]] Exit finish();
   [[nodiscard]] std::string place() const;
 
-  Writer& writer_;
+  Client& client_;
+  Writer* const writer_;  // this process's own, if nobody served the log
   const AppendOptions& options_;
   Input input_;
   Requests requests_;
   Acks acks_;
   std::deque<Gathered> gathered_;  // of one request
   std::uint64_t gathered_bytes_ = 0;
+  std::deque<Asked> asked_;  // in the order of their tickets, which are dense
 
   std::uint64_t line_ = 0;      // of the frame at hand, from 1
   std::uint64_t appended_ = 0;  // lines, not records

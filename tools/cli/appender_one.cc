@@ -29,11 +29,11 @@ Appender::Next Appender::gather(std::string_view frame) {
   if (!request) return invalid(request.error());
   const RecordInput& record = request->records.front();
   gathered_bytes_ += record.payload.size();
-  if (gathered_bytes_ > writer_.max_payload_bytes()) {
+  if (gathered_bytes_ > client_.max_payload_bytes()) {
     return refused(Error(errc::too_large,
                          "all of stdin is one batch, and a segment takes only "
                          "one of " +
-                             std::to_string(writer_.max_payload_bytes()) + " bytes"));
+                             std::to_string(client_.max_payload_bytes()) + " bytes"));
   }
   gathered_.push_back({std::string(as_text(record.payload)),
                        {record.keys.begin(), record.keys.end()},
@@ -54,7 +54,8 @@ Appender::Next Appender::append_as_one() {
     conditions.push_back({each.kind, each.key, each.number, nullptr, each.epoch});
   }
   line_ = 1;
-  const auto decision = writer_.append_if({records, conditions, options_.event_id});
+  if (writer_ == nullptr) return submit({records, conditions, options_.event_id}, true);
+  const auto decision = writer_->append_if({records, conditions, options_.event_id});
   if (!decision) return refused(decision.error());
   return decided(*decision, true);
 }

@@ -167,6 +167,12 @@ std::optional<std::int64_t> parse_duration(std::string_view text) {
     text.remove_suffix(2);
   } else if (text.ends_with('s')) {
     text.remove_suffix(1);
+  } else if (text.ends_with('m')) {
+    unit_ns = 60e9;
+    text.remove_suffix(1);
+  } else if (text.ends_with('h')) {
+    unit_ns = 3600e9;
+    text.remove_suffix(1);
   }
   const auto value = parse_whole<double>(text);
   if (!value || !(*value >= 0) || *value * unit_ns > 9e18) return std::nullopt;

@@ -27,7 +27,7 @@ namespace tailrace::cli {
 /// "90s", "15m", "36h", "7d": a whole number above 0 with its unit. In nanoseconds.
 [[nodiscard]] std::optional<std::int64_t> parse_age(std::string_view text);
 
-/// "5", "0.25s", "300ms": a duration, seconds if it does not say. Returns nanoseconds.
+/// "5", "0.25s", "300ms", "2m", "1h": a duration, seconds if it does not say. Returns nanoseconds.
 [[nodiscard]] std::optional<std::int64_t> parse_duration(std::string_view text);
 
 /// The number of a descriptor that a shell has opened: 0 to 1023.

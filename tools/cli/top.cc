@@ -43,7 +43,9 @@ struct Top {
     if (!stats) return fail(stats.error());
     auto list = list_consumers(log);
     if (!list) return fail(list.error());
-    return TopLook{now.count(), std::move(*stats), std::move(*list)};
+    auto clients = list_clients(log);
+    if (!clients) return fail(clients.error());
+    return TopLook{now.count(), std::move(*stats), std::move(*list), std::move(*clients)};
   }
 
   /// A log that is being removed goes file by file, and what is met halfway is no verdict.
@@ -129,7 +131,7 @@ struct Top {
 }  // namespace
 
 void add_top(CLI::App& app, Run& run) {
-  auto& sub = *app.add_subcommand("top", "Watch a log, its writer and its consumers at work")
+  auto& sub = *app.add_subcommand("top", "Watch a log, its writer, consumers and clients at work")
                    ->footer(kExamples);
   const auto top = std::make_shared<Top>();
   add_log(sub, top->log);

@@ -103,6 +103,19 @@ std::vector<const ConsumerInfo*> by_need(const ConsumerList& list) {
   return all;
 }
 
+/// Those that stand still first, then the busiest.
+std::vector<const ClientInfo*> by_need(const std::vector<ClientInfo>& clients) {
+  std::vector<const ClientInfo*> all;
+  all.reserve(clients.size());
+  for (const ClientInfo& client : clients) all.push_back(&client);
+  const auto need = [](const ClientInfo* client) {
+    return std::tuple(!client->stalled, ~client->requests);
+  };
+  std::stable_sort(all.begin(), all.end(),
+                   [&](const ClientInfo* a, const ClientInfo* b) { return need(a) < need(b); });
+  return all;
+}
+
 /// The columns of the table; those that a narrow terminal has no room for are left out from the
 /// right, but the name gives way first.
 struct Columns {
@@ -150,35 +163,6 @@ std::string row(const Columns& at, const std::array<std::string, 6>& texts) {
 }
 
 }  // namespace
-
-void TopHistory::add(TopLook look) {
-  if (any_ && look.steady_ns > newest_.steady_ns) {
-    const double seconds = static_cast<double>(look.steady_ns - newest_.steady_ns) / 1e9;
-    const auto rate = [seconds](std::uint64_t now, std::uint64_t before) {
-      return now < before ? 0.0 : static_cast<double>(now - before) / seconds;
-    };
-    const bool same_writer = look.stats.epoch == newest_.stats.epoch;
-    rates_ = TopRates{rate(look.stats.committed_sequence, newest_.stats.committed_sequence),
-                      rate(look.list.committed.position, newest_.list.committed.position),
-                      rate(look.stats.commits, same_writer ? newest_.stats.commits : 0)};
-  }
-  any_ = true;
-  std::map<std::string, std::deque<std::uint64_t>> kept;  // without those that were removed
-  for (const ConsumerInfo& info : look.list.consumers) {
-    const std::string id = info.id.to_string();
-    auto& lags = kept[id] = std::move(lags_[id]);
-    lags.push_back(info.lag_records);
-    if (lags.size() > kKept) lags.pop_front();
-  }
-  lags_ = std::move(kept);
-  newest_ = std::move(look);
-}
-
-const std::deque<std::uint64_t>& TopHistory::lags(const ConsumerInfo& consumer) const {
-  static const std::deque<std::uint64_t> none;
-  const auto found = lags_.find(consumer.id.to_string());
-  return found == lags_.end() ? none : found->second;
-}
 
 std::string sparkline(const std::deque<std::uint64_t>& lags, std::size_t width, bool utf8) {
   static constexpr std::array kBars = {"▁", "▂", "▃", "▄", "▅", "▆", "▇", "█"};
@@ -247,6 +231,20 @@ std::vector<std::string> top_screen(const std::string& log, const TopHistory& hi
           wrong ? kAlarm : std::string_view());
     }
   }
+  if (!look.clients.empty()) {
+    put("");
+    put(fmt::format("{:>8}  {:>8}  {:>6}  {:>11}  {:>9}  {:>11}  {}", "CLIENT", "PID", "UID",
+                    "REQUESTS", "IN FLIGHT", "CONFLICTS", "STATE"),
+        kBold);
+    for (const ClientInfo* const client : by_need(look.clients)) {
+      const auto now = history.rates(*client);
+      put(fmt::format("{:>8}  {:>8}  {:>6}  {:>11}  {:>9}  {:>11}  {}", client->client, client->pid,
+                      client->uid, now ? per_second(now->requests_per_s) : "-", client->in_flight,
+                      now ? per_second(now->conflicts_per_s) : "-",
+                      client->stalled ? "STALLED" : ""),
+          client->stalled ? kAlarm : std::string_view());
+    }
+  }
   if (lines.size() > style.rows) {
     const std::size_t more = lines.size() - style.rows + 1;
     lines.resize(std::max<std::size_t>(style.rows, 1) - 1);
@@ -278,6 +276,16 @@ std::string top_lines(const TopHistory& history) {
     if (info->owner_pid != 0) text += fmt::format(" pid={}", info->owner_pid);
     text += "\n";
   }
+  for (const ClientInfo* const client : by_need(look.clients)) {
+    text +=
+        fmt::format("  client={} pid={} uid={} requests={} in_flight={} conflicts={} stalled={}",
+                    client->client, client->pid, client->uid, client->requests, client->in_flight,
+                    client->conflicts, client->stalled);
+    if (const auto now = history.rates(*client)) {
+      text += fmt::format(" requests_per_s={:.0f}", now->requests_per_s);
+    }
+    text += "\n";
+  }
   return text;
 }
 
@@ -306,6 +314,23 @@ std::string top_json(const TopHistory& history) {
     Json consumer = Json::parse(consumer_json(info, list));
     consumer.erase("writer");
     json["consumers"].push_back(std::move(consumer));
+  }
+  json["clients"] = Json::array();
+  for (const ClientInfo& client : look.clients) {
+    const auto now = history.rates(client);
+    json["clients"].push_back({{"client", client.client},
+                               {"pid", client.pid},
+                               {"uid", client.uid},
+                               {"requests", client.requests},
+                               {"requests_per_s", now ? Json(now->requests_per_s) : Json()},
+                               {"records", client.records},
+                               {"bytes", client.bytes},
+                               {"conflicts", client.conflicts},
+                               {"duplicates", client.duplicates},
+                               {"errors", client.errors},
+                               {"in_flight", client.in_flight},
+                               {"stalled", client.stalled},
+                               {"connected_ns", std::to_string(client.connected_ns)}});
   }
   return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }

@@ -2,6 +2,7 @@
 
 #include <tailrace/consumers.h>
 #include <tailrace/log.h>
+#include <tailrace/server.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -20,6 +21,7 @@ struct TopLook {
   std::int64_t steady_ns = 0;
   LogStats stats;
   ConsumerList list;
+  std::vector<ClientInfo> clients;
 };
 
 /// Between two looks; none at the first one.
@@ -27,6 +29,12 @@ struct TopRates {
   double records_per_s = 0;
   double bytes_per_s = 0;
   double commits_per_s = 0;
+};
+
+/// What a client has done between two looks.
+struct ClientRates {
+  double requests_per_s = 0;
+  double conflicts_per_s = 0;
 };
 
 /// The newest look, the rates since the one before, and each consumer's lag over the last ones.
@@ -38,12 +46,15 @@ class TopHistory {
   /// Lags in records, the oldest first, at most kKept.
   [[nodiscard]] const std::deque<std::uint64_t>& lags(const ConsumerInfo& consumer) const;
   static constexpr std::size_t kKept = 60;
+  /// None if it was not there at the look before.
+  [[nodiscard]] std::optional<ClientRates> rates(const ClientInfo& client) const;
 
  private:
   TopLook newest_;
   std::optional<TopRates> rates_;
   bool any_ = false;
   std::map<std::string, std::deque<std::uint64_t>> lags_;  // by the consumer's id
+  std::map<std::uint64_t, ClientRates> client_rates_;      // by number
 };
 
 struct TopStyle {
@@ -57,7 +68,7 @@ struct TopStyle {
 [[nodiscard]] std::vector<std::string> top_screen(const std::string& log, const TopHistory& history,
                                                   const TopStyle& style);
 
-/// A line for the log and one for each consumer, "name=value" throughout.
+/// A line for the log and one for each consumer and client, "name=value" throughout.
 [[nodiscard]] std::string top_lines(const TopHistory& history);
 
 /// One JSON object in a line.

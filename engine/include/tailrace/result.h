@@ -38,6 +38,7 @@ enum class errc : std::uint8_t {
   diverged,             ///< stored progress does not fit the log; sequence(): the last common one
   gate_lost,            ///< a consumer that this one must not pass was removed or made anew
   dead,                 ///< nobody is at work as this consumer
+  unknown,              ///< who would have answered is gone: nobody can tell what became of it
 };
 
 /// The code's name as it stands in this header, e.g. "no_space". Static lifetime.

@@ -45,6 +45,7 @@ const char* to_string(errc code) noexcept {
     case errc::diverged: return "diverged";
     case errc::gate_lost: return "gate_lost";
     case errc::dead: return "dead";
+    case errc::unknown: return "unknown";
   }
   return "?";
 }

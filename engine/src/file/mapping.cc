@@ -55,6 +55,10 @@ std::byte* acquire_pages(int fd, std::size_t size_bytes) {
   const std::lock_guard lock(one_mapping_mutex);
   Shared& entry = one_mappings()[{status.st_dev, status.st_ino}];
   if (entry.users == 0) entry.data = map_pages(fd, size_bytes, Access::write);
+  // A memory file that another process has sealed against us.
+  if (entry.users == 0 && entry.data == nullptr) {
+    entry.data = map_pages(fd, size_bytes, Access::read);
+  }
   if (entry.data != nullptr) ++entry.users;
   return entry.data;
 }
