@@ -8,6 +8,7 @@
 #include "cli/flags.h"
 #include "cli/keys.h"
 #include "cli/parse.h"
+#include "cli/recovery_text.h"
 #include "cli/report.h"
 
 namespace tailrace::cli {
@@ -88,7 +89,8 @@ struct Append {
     auto client = Client::connect(log, connecting);
     if (!client) return give_up("append", client.error());
     if (client->is_writer()) {
-      report_recovery(client->writer()->recovery());
+      const std::string found = recovery_text(client->writer()->recovery());
+      if (!found.empty()) complain("append", "{}: {}", log, found);
     } else if (retain_bytes > 0 || retain_age_ns > 0) {
       complain("append",
                "{}: a server holds the log, and what it retains is the server's to say: "
@@ -99,21 +101,6 @@ struct Append {
     const auto closed = client->close();
     // After a first failure the second says nothing new.
     return closed || exit == Exit::failure ? exit : give_up("append", closed.error());
-  }
-
-  void report_recovery(const Recovery& recovery) const {
-    if (recovery.torn_bytes > 0) {
-      complain("append",
-               "{}: cut an unfinished tail: {} after sequence {} ({} whole records of unfinished "
-               "batches), saved as {}",
-               log, format_size(recovery.torn_bytes), recovery.last_sequence, recovery.torn_records,
-               recovery.saved_as);
-    }
-    if (recovery.lost_committed_bytes > 0) {
-      complain("append",
-               "{}: lost {} that had been committed but were not durable, after sequence {}", log,
-               format_size(recovery.lost_committed_bytes), recovery.last_sequence);
-    }
   }
 };
 

@@ -5,6 +5,7 @@
 #include <sys/resource.h>
 #include <tailrace/server.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <deque>
@@ -64,19 +65,15 @@ struct Serve {
   std::vector<std::string> logs;
   std::vector<Allowed> allowed;
   ServerOptions options;
-  std::optional<int> cpu;
   std::uint64_t retain_bytes = 0;
   std::int64_t retain_age_ns = 0;
   std::int64_t sync_interval_ns = 10'000'000;
   std::int64_t wait_ns = 0;
-  std::uint64_t max_clients = 4096;
-  std::uint64_t max_clients_per_user = 128;
-  std::uint64_t max_ring_bytes_per_user = std::uint64_t{256} << 20;
   bool json = false;
   bool mlock = false;
 
   Exit operator()() {
-    if (logs.size() > 1 && cpu) {
+    if (logs.size() > 1 && options.cpu >= 0) {
       complain("serve", "--cpu is for one log: the loops of several would share the core");
       return Exit::usage;
     }
@@ -100,10 +97,6 @@ struct Serve {
     for (const Allowed& each : allowed) {
       (each.group ? options.allowed_gids : options.allowed_uids).push_back(each.id);
     }
-    options.cpu = cpu.value_or(-1);
-    options.max_clients = max_clients;
-    options.max_clients_per_user = max_clients_per_user;
-    options.max_ring_bytes_per_user = max_ring_bytes_per_user;
     options.writer.retention.max_bytes = retain_bytes;
     options.writer.retention.max_age = std::chrono::nanoseconds(retain_age_ns);
     options.writer.sync_interval =
@@ -165,19 +158,15 @@ struct Serve {
 void add_serve(CLI::App& app, Run& run) {
   auto& sub = *app.add_subcommand("serve", "Write a log for other processes")->footer(kExamples);
   const auto serve = std::make_shared<Serve>();
+  ServerOptions& options = serve->options;
   sub.add_option("LOG", serve->logs, "directories of the logs")->required()->type_name("...");
   add_values(sub, "--allow", serve->allowed, parse_allowed,
              {"WHO", "a user, or @ and a group, by name or number", "may append (repeatable)"});
-  sub.add_flag("--allow-all", serve->options.allow_all, "whoever can reach the socket may append");
-  sub.add_flag("--trust-clients", serve->options.trust_clients,
+  sub.add_flag("--allow-all", options.allow_all, "whoever can reach the socket may append");
+  sub.add_flag("--trust-clients", options.trust_clients,
                "before Linux 6.16: let allowed users in although they could hold the server");
-  sub.add_flag("--busy-poll", serve->options.busy_poll, "never sleep: a core for each log");
-  add_value(sub, "--cpu", serve->cpu,
-            +[](std::string_view text) -> std::optional<std::optional<int>> {
-              const auto cpu = parse_cpu(text);
-              if (!cpu) return std::nullopt;
-              return std::optional<int>(*cpu);
-            },
+  sub.add_flag("--busy-poll", options.busy_poll, "never sleep: a core for each log");
+  add_value(sub, "--cpu", options.cpu, parse_cpu,
             {"N", "the number of a core", "the loop stays on this core"});
   sub.add_flag("--mlock", serve->mlock, "what was touched stays in memory");
   add_value(sub, "--sync-interval", serve->sync_interval_ns, parse_duration,
@@ -188,11 +177,11 @@ void add_serve(CLI::App& app, Run& run) {
             {"AGE", "an age like 90s, 15m, 36h or 7d", "remove segments older than this"});
   add_value(sub, "--wait", serve->wait_ns, parse_duration,
             {"TIME", "a duration like 5s", "for another writer to let go of the log (0)"});
-  add_value(sub, "--max-clients", serve->max_clients, parse_number,
+  add_value(sub, "--max-clients", options.max_clients, parse_number,
             {"N", "a number", "in all (4096)"});
-  add_value(sub, "--max-clients-per-user", serve->max_clients_per_user, parse_number,
+  add_value(sub, "--max-clients-per-user", options.max_clients_per_user, parse_number,
             {"N", "a number", "of one user, who is not root (128)"});
-  add_value(sub, "--max-ring-bytes-per-user", serve->max_ring_bytes_per_user, parse_size,
+  add_value(sub, "--max-ring-bytes-per-user", options.max_ring_bytes_per_user, parse_size,
             {"SIZE", "a size like 64MiB", "shared memory of one user's clients (256MiB)"});
   sub.add_flag("--json", serve->json, "what it says on stderr are JSON objects");
   sub.callback([&run, serve] { run = [serve] { return (*serve)(); }; });

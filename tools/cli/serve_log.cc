@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/parse.h"
+#include "cli/recovery_text.h"
 #include "cli/report.h"
 
 namespace tailrace::cli {
@@ -25,23 +26,6 @@ const char* name_of(ServerEvent::Kind kind) {
     case ServerEvent::Kind::stopping: return "stopping";
   }
   return "?";
-}
-
-std::string recovery_text(const Recovery& recovery) {
-  std::string text;
-  if (recovery.torn_bytes > 0) {
-    text = fmt::format(
-        "cut an unfinished tail: {} after sequence {} ({} whole records of unfinished batches), "
-        "saved as {}",
-        format_size(recovery.torn_bytes), recovery.last_sequence, recovery.torn_records,
-        recovery.saved_as);
-  }
-  if (recovery.lost_committed_bytes > 0) {
-    text += fmt::format("{}lost {} that had been committed but were not durable, after sequence {}",
-                        text.empty() ? "" : "; ", format_size(recovery.lost_committed_bytes),
-                        recovery.last_sequence);
-  }
-  return text;
 }
 
 }  // namespace

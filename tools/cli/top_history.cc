@@ -3,20 +3,22 @@
 namespace tailrace::cli {
 namespace {
 
+double rate(std::uint64_t now, std::uint64_t before, double seconds) {
+  return now < before ? 0.0 : static_cast<double>(now - before) / seconds;
+}
+
 /// Of those clients that were there at both looks.
 std::map<std::uint64_t, ClientRates> client_rates(const TopLook& before, const TopLook& now) {
   std::map<std::uint64_t, ClientRates> out;
   if (before.stats.epoch != now.stats.epoch) return out;  // other clients have these numbers
   const double seconds = static_cast<double>(now.steady_ns - before.steady_ns) / 1e9;
-  const auto rate = [seconds](std::uint64_t newer, std::uint64_t older) {
-    return newer < older ? 0.0 : static_cast<double>(newer - older) / seconds;
-  };
+  std::map<std::uint64_t, const ClientInfo*> earlier;
+  for (const ClientInfo& old : before.clients) earlier[old.client] = &old;
   for (const ClientInfo& client : now.clients) {
-    for (const ClientInfo& old : before.clients) {
-      if (old.client != client.client) continue;
-      out[client.client] = {rate(client.requests, old.requests),
-                            rate(client.conflicts, old.conflicts)};
-    }
+    const auto old = earlier.find(client.client);
+    if (old == earlier.end()) continue;
+    out[client.client] = {rate(client.requests, old->second->requests, seconds),
+                          rate(client.conflicts, old->second->conflicts, seconds)};
   }
   return out;
 }
@@ -26,15 +28,13 @@ std::map<std::uint64_t, ClientRates> client_rates(const TopLook& before, const T
 void TopHistory::add(TopLook look) {
   if (any_ && look.steady_ns > newest_.steady_ns) {
     const double seconds = static_cast<double>(look.steady_ns - newest_.steady_ns) / 1e9;
-    const auto rate = [seconds](std::uint64_t now, std::uint64_t before) {
-      return now < before ? 0.0 : static_cast<double>(now - before) / seconds;
-    };
+    client_rates_ = client_rates(newest_, look);
     const bool same_writer = look.stats.epoch == newest_.stats.epoch;
-    rates_ = TopRates{rate(look.stats.committed_sequence, newest_.stats.committed_sequence),
-                      rate(look.list.committed.position, newest_.list.committed.position),
-                      rate(look.stats.commits, same_writer ? newest_.stats.commits : 0)};
+    rates_ =
+        TopRates{rate(look.stats.committed_sequence, newest_.stats.committed_sequence, seconds),
+                 rate(look.list.committed.position, newest_.list.committed.position, seconds),
+                 rate(look.stats.commits, same_writer ? newest_.stats.commits : 0, seconds)};
   }
-  client_rates_ = rates_ ? client_rates(newest_, look) : std::map<std::uint64_t, ClientRates>();
   any_ = true;
   std::map<std::string, std::deque<std::uint64_t>> kept;  // without those that were removed
   for (const ConsumerInfo& info : look.list.consumers) {

@@ -3,37 +3,14 @@
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 
 #include <cerrno>
-#include <cstring>
 
 #include "base/planted.h"
+#include "file/local_socket.h"
 
 namespace tailrace {
 namespace {
-
-sockaddr_un address_of(const Directory& directory, const std::string& name) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  const std::string path = directory.short_path_of(name);  // fits whatever the log's path
-  std::memcpy(address.sun_path, path.c_str(), std::min(path.size(), sizeof address.sun_path - 1));
-  return address;
-}
-
-/// Whoever may send may otherwise send descriptors along, and letting go of those is up to whoever
-/// takes the datagram, without an end: a TCP socket with SO_LINGER and unsent bytes holds the
-/// receiver for as long as its sender likes. Linux can refuse them since 6.16.
-bool refuse_descriptors(int fd) noexcept {
-#ifdef SO_PASSRIGHTS
-  constexpr int kPassRights = SO_PASSRIGHTS;
-#else
-  constexpr int kPassRights = 83;
-#endif
-  const int no = 0;
-  if (planted(Mistake::wake_takes_anything)) return false;
-  return ::setsockopt(fd, SOL_SOCKET, kPassRights, &no, sizeof no) == 0;
-}
 
 Fd make_socket() noexcept {
   return Fd(::socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
@@ -45,9 +22,9 @@ Result<Fd> bind_wake_socket(const Directory& directory, const std::string& name)
   const std::string path = directory.path_of(name);
   Fd socket = make_socket();
   if (!socket) return fail(sys_error("cannot make a socket", path, errno));
-  const bool for_group = refuse_descriptors(socket.get()) || planted(Mistake::wake_takes_anything);
+  const bool for_group = planted(Mistake::wake_takes_anything) || refuse_descriptors(socket.get());
   if (auto removed = directory.remove(name); !removed) return fail(removed.error());
-  const sockaddr_un address = address_of(directory, name);
+  const sockaddr_un address = local_address(directory, name);
   if (::bind(socket.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
     return fail(sys_error("cannot bind the socket", path, errno));
   }
@@ -71,7 +48,7 @@ Fd make_wake_sender() noexcept { return make_socket(); }
 
 bool send_wake(int fd, const Directory& directory, const std::string& name) noexcept {
   if (fd < 0) return false;
-  const sockaddr_un address = address_of(directory, name);
+  const sockaddr_un address = local_address(directory, name);
   const char byte = 1;
   const ssize_t n = ::sendto(fd, &byte, 1, MSG_DONTWAIT | MSG_NOSIGNAL,
                              reinterpret_cast<const sockaddr*>(&address), sizeof address);

@@ -145,7 +145,8 @@ class Committer {
   std::condition_variable sync_work_;  // for the syncer
   std::unique_ptr<Journal> journal_;
   std::vector<Journal::Completed> completed_;
-  std::atomic<bool> driving_{false};     // somebody has the turn; set under the lock
+  // Set under the lock; poll() looks at them without, and a late look costs it one more.
+  std::atomic<bool> driving_{false};     // somebody has the turn
   std::atomic<std::uint64_t> polls_{0};  // so often an event loop has looked after the commits
   unsigned waiters_ = 0;
   Position requested_ = 0;

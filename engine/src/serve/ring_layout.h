@@ -39,12 +39,9 @@ static_assert(sizeof(ConnectionWords) == 128);
 struct ServerWords {
   std::uint32_t asleep;  // it wants a doorbell with the next request
   std::uint32_t ended;  // 1: it takes nothing more, and what it took is answered; SYNC server-ended
-  std::uint8_t reserved0[120];
-  std::uint64_t durable;  // everything before this position
-  std::uint8_t reserved1[120];
+  std::uint8_t reserved[120];
 };
-static_assert(sizeof(ServerWords) == 256);
-static_assert(offsetof(ServerWords, durable) == 128);
+static_assert(sizeof(ServerWords) == 128);
 
 /// An entry of the submission ring. Entries begin at multiples of 64 bytes and do not cross the
 /// ring's end. Behind the newest one stand four zero bytes where the next will begin.

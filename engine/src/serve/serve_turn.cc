@@ -238,7 +238,6 @@ void ServeLoop::settle() {
     note_poison(durable.error());
     return;
   }
-  shared<std::uint64_t>(&words_->durable).store(*durable, std::memory_order_relaxed);
   while (!waiting_.empty() && waiting_.front().answer.slot.decided_at < *durable) {
     WaitingAnswers::Waiting& first = waiting_.front();
     --first.connection->waiting;

@@ -4,12 +4,12 @@
 #include <fmt/format.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include <atomic>
 #include <cerrno>
 
 #include "base/planted.h"
+#include "file/local_socket.h"
 #include "serve/message.h"
 
 namespace tailrace {
@@ -76,10 +76,7 @@ Result<ServerLink> ServerLink::begin(const Directory& log, const Options& option
   made.options_ = options;
   made.socket_ = Fd(::socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!made.socket_) return fail(sys_error("cannot make a socket", made.path_, errno));
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  const std::string path = log.short_path_of(kServeSocket);  // fits whatever the log's path
-  std::memcpy(address.sun_path, path.c_str(), std::min(path.size(), sizeof address.sun_path - 1));
+  const sockaddr_un address = local_address(log, kServeSocket);
   int done = 0;
   do {
     done =
