@@ -36,6 +36,27 @@ TEST_F(ClientLost, only_event_ids_let_a_request_be_sent_again) {
   EXPECT_TRUE(rest[0].decision);
 }
 
+TEST_F(ClientLost, what_the_next_server_could_not_look_for_is_unknown) {
+  Client client = connect();
+  submit(client, "perhaps appended");
+  ASSERT_EQ(server.take().size(), 1u);
+  server.die();
+  reconnect(client);
+  submit(client, "new");
+  ASSERT_EQ(server.take().size(), 2u);
+  for (const Ticket ticket : {Ticket{1}, Ticket{2}}) {
+    CompletionSlot busy{};
+    busy.ticket = ticket;
+    busy.outcome = static_cast<std::uint8_t>(AnswerKind::error);
+    busy.code = static_cast<std::uint8_t>(errc::busy);
+    server.post(busy);
+    const auto answer = must(client.wait(seconds(20)));
+    EXPECT_EQ(answer.ticket, ticket);
+    ASSERT_FALSE(answer.decision);
+    EXPECT_EQ(answer.decision.error().code(), ticket == 1 ? errc::unknown : errc::busy);
+  }
+}
+
 TEST_F(ClientLost, what_a_server_said_with_its_last_breath_is_heard) {
   options.event_ids = false;
   Client client = connect();

@@ -69,6 +69,9 @@ TEST_P(Durable, NoAnswerComesBeforeTheDiskHasIt) {
     EXPECT_EQ(answer->ticket, i + 1);
     EXPECT_EQ(answered(*answer), expected[i]);
     EXPECT_EQ(answer->durable, 1);
+    if (i != 3) continue;
+    EXPECT_GT(answer->remaining_ns, 0U);
+    EXPECT_LE(answer->remaining_ns, 60'000'000'000U - 50'000'000U) << "its time went on meanwhile";
   }
 }
 

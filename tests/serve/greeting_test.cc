@@ -47,6 +47,23 @@ TEST(Greeting, WhatIsNoGreetingIsRefused) {
   EXPECT_TRUE(server.told(ServerEvent::Kind::refused, "version"));
 }
 
+TEST(Greeting, WhoIsRefusedAgainAndAgainDoesNotFillTheLog) {
+  TempLog log;
+  RunningServer server(log.path());
+  Hello hello = good_hello();
+  hello.magic ^= 1;
+  constexpr int kRefused = 1000;
+  for (int i = 0; i < kRefused; ++i) {
+    ASSERT_EQ(RawClient(log.path(), hello).refusal(), errc::invalid_argument);
+  }
+  const auto events = server.events();
+  const auto told = std::count_if(events.begin(), events.end(), [](const ServerEvent& event) {
+    return event.kind == ServerEvent::Kind::refused;
+  });
+  EXPECT_GE(told, 50);
+  EXPECT_LT(told, kRefused / 2);
+}
+
 TEST(Greeting, HalfOfOneTheWrongSizeAndNoneAtAll) {
   TempLog log;
   ServerOptions options;

@@ -154,6 +154,25 @@ TEST(RequestCodec, WhatDoesNotFitIsNotPutIntoBytes) {
   EXPECT_EQ(encoded_bytes(Request{{}, many}), 0u);
 }
 
+TEST(RequestCodec, WhatARequestMayAskIsBounded) {
+  const Query keys = {{{}, std::vector<std::string>(kMaxQueryKeys)}};
+  const Query too_many = {keys[0], {{}, {""}}};
+  const Condition right = Condition::no_match(keys, 0);
+  const Condition wrong = Condition::no_match(too_many, 0);
+  EXPECT_NE(encoded_bytes(Request{{}, {&right, 1}}), 0u);
+  EXPECT_EQ(encoded_bytes(Request{{}, {&wrong, 1}}), 0u);
+  // In bytes that no client writes: the same condition once more.
+  auto bytes = encoded(Request{{}, {&right, 1}});
+  DecodedRequest decoded;
+  ASSERT_TRUE(decoded.decode(bytes));
+  constexpr std::size_t kHead = 32;
+  constexpr std::size_t kConditionsAt = 20;
+  const std::vector<std::byte> again(bytes.begin() + kHead, bytes.end());
+  bytes.insert(bytes.end(), again.begin(), again.end());
+  bytes[kConditionsAt] = std::byte{2};
+  EXPECT_FALSE(decoded.decode(bytes));
+}
+
 TEST(RequestCodec, LeaseRequestsToo) {
   const LeaseRequest request{"leader", "host-7", 5'000'000'000, {3, 9}};
   std::vector<std::byte> bytes(encoded_bytes(request));
