@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "common/limits.h"
+#include "common/neighbours.h"
 #include "common/options.h"
 #include "common/process.h"
 #include "common/scratch.h"
@@ -103,14 +104,61 @@ int report(const Options& options, const std::filesystem::path& scratch) {
   return exit_code(figures, bounds, options.check);
 }
 
+/// An honest client beside hostile ones, and beside harmless ones that burn the same CPU.
+int report_neighbours(const Options& options, const std::filesystem::path& scratch) {
+  const unsigned rounds = options.rounds != 0 ? options.rounds : options.quick ? 2 : 7;
+  const std::chrono::milliseconds duration(options.quick ? 400 : 1'000);
+  warn_if_busy("before the run");
+  const auto hostile = hostile_neighbours();
+  std::vector<Figure> figures = {{.name = "beside one that works, vs one that only spins",
+                                  .shown = Shown::thousands_per_second}};
+  for (const NeighbourName& who : hostile) {
+    figures.push_back({.name = "beside one that " + who.what + ", vs one that works",
+                       .shown = Shown::thousands_per_second,
+                       .target_ratio = 0.9});
+    figures.push_back(
+        {.name = "  the same, vs one that only spins", .shown = Shown::thousands_per_second});
+  }
+  std::vector<Rounds> shares(hostile.size() + 1);
+  for (unsigned round = 0; round < rounds; ++round) {
+    const Beside spins = beside(scratch, Neighbour::spins, duration);
+    const Beside works = beside(scratch, Neighbour::works, duration);
+    figures[0].ours.add(works.ns_per_request);
+    figures[0].limit.add(spins.ns_per_request);
+    shares[0].add(works.neighbour_cpu_share);
+    for (std::size_t i = 0; i < hostile.size(); ++i) {
+      const Beside one = beside(scratch, hostile[i].neighbour, duration);
+      figures[2 * i + 1].ours.add(one.ns_per_request);
+      figures[2 * i + 1].limit.add(works.ns_per_request);
+      figures[2 * i + 2].ours.add(one.ns_per_request);
+      figures[2 * i + 2].limit.add(spins.ns_per_request);
+      shares[i + 1].add(one.neighbour_cpu_share);
+    }
+    if (!options.json) fmt::print(stderr, "\rround {} of {}", round + 1, rounds);
+  }
+  if (!options.json) fmt::print(stderr, "\r{:20}\r", "");
+  options.json ? print_json(figures, {}) : print_table(figures, {});
+  if (!options.json) {
+    fmt::print("what the other one burns of its core: works {:.2f}", shares[0].median());
+    for (std::size_t i = 0; i < hostile.size(); ++i) {
+      fmt::print(", {} {:.2f}", hostile[i].what, shares[i + 1].median());
+    }
+    fmt::print("\n");
+  }
+  warn_if_busy("at the end");
+  return exit_code(figures, {}, options.check);
+}
+
 }  // namespace
 }  // namespace tailrace::bench
 
 int main(int argc, char** argv) {
   using namespace tailrace::bench;
-  const Options options =
-      parse_options(argc, argv, "what it costs to append through a server, measured in turn");
+  bool neighbours = false;
+  const Options options = parse_options(
+      argc, argv, "what it costs to append through a server, measured in turn",
+      {{"--neighbours", "instead: what an honest client gets beside a hostile one", &neighbours}});
   return with_scratch(options.directory, [&](const std::filesystem::path& scratch) {
-    return report(options, scratch);
+    return neighbours ? report_neighbours(options, scratch) : report(options, scratch);
   });
 }

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstring>
@@ -128,6 +129,13 @@ class Disk {
   void stop() { active().store(nullptr); }
 
   [[nodiscard]] std::vector<Cut>& cuts() { return cuts_; }
+
+  /// Somebody has been told that the log up to there survives.
+  void promise(Position end) {
+    Position seen = promised_.load();
+    while (seen < end && !promised_.compare_exchange_weak(seen, end)) {
+    }
+  }
 
   /// A moment at which the power may go.
   void moment() {
@@ -325,7 +333,7 @@ class Disk {
     Cut& cut = cuts_[place];
     cut = {};
     // First what was told, then what is there: later bytes promise no less.
-    cut.acknowledged = ControlView(files_[control_].bytes).durable();
+    cut.acknowledged = std::max(promised_.load(), ControlView(files_[control_].bytes).durable());
     scan_all();
     for (const auto& [inode, file] : files_) {
       if (inode == journal_) {
@@ -346,6 +354,7 @@ class Disk {
   }
 
   std::filesystem::path root_;
+  std::atomic<Position> promised_{0};
   std::mutex mutex_;
   std::size_t wanted_;
   std::uint64_t moments_ = 0;

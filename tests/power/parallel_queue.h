@@ -49,7 +49,11 @@ class ParallelQueue final : public WriteQueue {
     return {};
   }
 
-  Result<void> signal(int /*event_fd*/) override { return {}; }
+  Result<void> signal(int event_fd) override {
+    const std::lock_guard lock(mutex_);
+    event_fd_ = event_fd;
+    return {};
+  }
   void forked() noexcept override {}
   [[nodiscard]] bool is_io_uring() const noexcept override { return false; }
 
@@ -101,6 +105,8 @@ class ParallelQueue final : public WriteQueue {
       lock.lock();
       finished_.push_back({write.token, result < 0 ? error : result});
       done_.notify_one();
+      const std::uint64_t one = 1;
+      if (event_fd_ >= 0) static_cast<void>(!::write(event_fd_, &one, sizeof one));
     }
   }
 
@@ -111,6 +117,7 @@ class ParallelQueue final : public WriteQueue {
   std::condition_variable done_;
   std::deque<Write> writes_;
   std::vector<Done> finished_;
+  int event_fd_ = -1;
   bool stopping_ = false;
   std::thread thread_;
 };

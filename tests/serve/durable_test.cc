@@ -143,6 +143,34 @@ TEST_P(Durable, WhoHasGoneIsForgottenThoughHisAnswersWait) {
   must(server.stop());
 }
 
+/// Else he would take it that what was decided had never been taken, once the server has ended.
+TEST_P(Durable, WhoIsSentAwayIsStillToldWhatWasDecided) {
+  if (GetParam() == "uring"sv) GTEST_SKIP() << "the ring's writes cannot be held back";
+  std::atomic<bool> held{true};  // outlives the server
+  RunningServer server(path(), options_);
+  disk_.rule([&](Io io) {
+    for (int i = 0; io == Io::journal_entry && held && i < 20'000; ++i) sleep_ms(1);
+    return 0;
+  });
+  RawClient client(path());
+  ASSERT_TRUE(client.submit(1, "x", Ack::durable));
+  ASSERT_TRUE(client.submit(2, "y", Ack::committed));
+  const auto committed = client.wait();
+  ASSERT_TRUE(committed);
+  EXPECT_EQ(committed->ticket, 2U);
+  ASSERT_NE(client.requests().reserve(64), nullptr);
+  client.requests().publish(EntryKind::append, 0, 3, sizeof(EntryHead) - 1);  // no entry
+  client.always_ring();
+  sleep_ms(50);
+  held = false;
+  const auto durable = client.wait();
+  ASSERT_TRUE(durable) << "what was taken of him is not answered";
+  EXPECT_EQ(durable->ticket, 1U);
+  EXPECT_EQ(answered(*durable), AnswerKind::appended);
+  EXPECT_TRUE(server.told(ServerEvent::Kind::disconnected, "no entry"));
+  must(server.stop());
+}
+
 INSTANTIATE_TEST_SUITE_P(Io, Durable, ::testing::Values("uring", "thread"));
 
 }  // namespace

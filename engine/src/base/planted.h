@@ -182,7 +182,11 @@ namespace tailrace {
   X(key_read_in_the_ring, "a request is decoded where its client can still change it")             \
   X(answers_taken_believed, "how many answers a client says it has taken is not checked")          \
   X(slot_not_reserved, "a request is taken though there is no room for its answer")                \
-  X(parcel_taken_unsealed, "a memory file is read though its client can still change it")
+  X(parcel_taken_unsealed, "a memory file is read though its client can still change it")          \
+  X(sent_away_untold, "who is sent away is not told what was decided for him")                     \
+  X(stalled_slept_through, "nothing wakes the server for who takes his answers late")              \
+  X(hearing_is_free, "what a client says over its socket is no part of its share")                 \
+  X(clock_stays_ahead, "the clock of the server's loop stays ahead after a suspension")
 
 enum class Mistake : std::uint8_t {
   none,

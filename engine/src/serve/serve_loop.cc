@@ -130,7 +130,8 @@ int ServeLoop::nap_ms() const {
   constexpr std::int64_t kForEver = std::numeric_limits<std::int64_t>::max();
   std::int64_t nap = waiting_.empty() ? kForEver : kCommitNapMs;
   for (const auto& client : clients_) {
-    if (client->stalled) nap = std::min<std::int64_t>(nap, kStalledNapMs);
+    const bool look_again = client->stalled && !planted(Mistake::stalled_slept_through);
+    if (look_again) nap = std::min<std::int64_t>(nap, kStalledNapMs);
     if (client->leaving) nap = std::min<std::int64_t>(nap, kCommitNapMs);
     if (client->blocked_until_ns > now_ns_ && client->requests.has_entry()) {
       nap = std::min(nap, (client->blocked_until_ns - now_ns_) / 1'000'000 + 1);
@@ -183,7 +184,8 @@ void ServeLoop::look_at_sockets(int timeout_ms) {
         const std::int64_t began_ns = now_ns_;
         hear(client);
         now_ns_ = clock_.now_ns();
-        charge(client, began_ns);  // what it says is part of its share
+        // What it says is part of its share.
+        if (!planted(Mistake::hearing_is_free)) charge(client, began_ns);
       }
     }
   }

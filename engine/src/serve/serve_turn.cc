@@ -246,7 +246,10 @@ void ServeLoop::settle() {
     const auto waited_ns =
         static_cast<std::uint64_t>(std::max<std::int64_t>(0, now_ns_ - first.decided_ns));
     slot.remaining_ns -= std::min(slot.remaining_ns, waited_ns);
-    if (!first.connection->leaving) post(*first.connection, first.answer);
+    // Also for one that was sent away: once the server has ended in order, its client takes it that
+    // whatever has no answer was never taken.
+    const bool told = !first.connection->leaving || !planted(Mistake::sent_away_untold);
+    if (told) post(*first.connection, first.answer);
     waiting_.pop();
   }
 }
@@ -258,7 +261,6 @@ void ServeLoop::fail_waiting() {
   for (; !waiting_.empty(); waiting_.pop()) {
     WaitingAnswers::Waiting& first = waiting_.front();
     --first.connection->waiting;
-    if (first.connection->leaving) continue;
     failed.slot.ticket = first.answer.slot.ticket;
     ++first.connection->counts.errors;
     post(*first.connection, failed);
