@@ -14,7 +14,7 @@ say() { echo "tailrace: $*"; }
 install_packages() {
   local wanted missing=() package as_root
   wanted=(build-essential cmake ninja-build pkg-config python3 libisal-dev libexpected-dev libfmt-dev
-    libcli11-dev nlohmann-json3-dev libsimdjson-dev liburing-dev libxxhash-dev)
+    libcli11-dev nlohmann-json3-dev libsimdjson-dev liburing-dev libxxhash-dev libboost-dev)
   case "${1:-}" in
     demo) ;;
     test | ci) wanted+=(libgtest-dev libgmock-dev libbenchmark-dev librapidcheck-dev) ;;

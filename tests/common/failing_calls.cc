@@ -2,7 +2,7 @@
 // clang-format off
 // wraps: open openat syscall fstat fstatat fdopendir pread pwrite pwritev2 fsync fdatasync msync
 // wraps: posix_fallocate renameat unlinkat mkdirat fchmod fchmodat mmap madvise flock eventfd socket
-// wraps: bind getrandom
+// wraps: bind getrandom fork
 // wraps: _ZNSt6thread15_M_start_threadESt10unique_ptrINS_6_StateESt14default_deleteIS1_EEPFvvE
 // clang-format on
 
@@ -81,6 +81,7 @@ const Kind& kind(Call call) {
       {"membarrier", {EPERM, ENOSYS}},
       {"getrandom", {ENOSYS, EINTR}},
       {"start a thread", {EAGAIN}},
+      {"fork", {EAGAIN, ENOMEM}},
       {"io_uring_setup", {ENOMEM, EPERM, ENOSYS, EMFILE}},
       {"register buffers", {ENOMEM}},
       {"register an eventfd", {ENOMEM}},
@@ -110,7 +111,8 @@ const char* name_of(Call call) { return kind(call).name; }
 const std::vector<int>& errors_of(Call call) { return kind(call).errors; }
 
 bool means_once_more(Call call, int error) {
-  if (call == Call::start_thread) return false;  // EAGAIN: there are too many
+  // EAGAIN: there are too many.
+  if (call == Call::start_thread || call == Call::start_process) return false;
   return error == EINTR || error == EAGAIN || error == EBUSY;
 }
 
@@ -308,6 +310,9 @@ ssize_t __real_getrandom(void*, size_t, unsigned);
 ssize_t __wrap_getrandom(void* to, size_t size, unsigned flags) {
   return fails(ask(Call::random)) ? -1 : __real_getrandom(to, size, flags);
 }
+
+int __real_fork();
+int __wrap_fork() { return fails(ask(Call::start_process)) ? -1 : __real_fork(); }
 
 // --- std::thread ---
 

@@ -39,6 +39,7 @@ enum class Call : std::uint8_t {
   register_barrier,
   random,
   start_thread,
+  start_process,  // fork
   make_ring,
   register_buffers,
   register_eventfd,

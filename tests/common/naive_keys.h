@@ -99,7 +99,9 @@ inline void write_keys_file(const TempLog& log, const char* name, Position cover
     return std::tie(a.hash_high, a.hash_low, a.position) <
            std::tie(b.hash_high, b.hash_low, b.position);
   });
-  KeysFileWriter writer = must(KeysFileWriter::begin(directory, name, files.meta));
+  // The log's own writer may be making one of the same name at this moment.
+  const std::string own = std::string("test.") + name;
+  KeysFileWriter writer = must(KeysFileWriter::begin(directory, own, files.meta));
   for (const StoredKey& key : keys) must(writer.add(key));
   const auto behind = must(SegmentFile::open(files, files.segment_of(covers)));
   KeysHeader header{};
@@ -110,6 +112,7 @@ inline void write_keys_file(const TempLog& log, const char* name, Position cover
   header.previous_last_timestamp_ns = behind.header->previous_last_timestamp_ns;
   header.flags = flags;
   must(writer.finish(header));
+  must(directory.rename(own, name));
 }
 
 /// Where damage to a keys file can be put.

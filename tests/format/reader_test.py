@@ -52,9 +52,8 @@ class Sound(Logs):
                           (0x1140, 2, 0, [], "aaaaa"), (0x7b280, 2, 0, [], "bbbbb"), (0x101000, 2, 8, [], "ccccc")])
 
     def write_example(self, log):
-        (log / "segments").mkdir(parents=True)
-        (log / "crashed").mkdir()
         for name, text in re.findall(r"^```dump\n# (\S+)\n(.*?)^```", DOCUMENT.read_text(), re.M | re.S):
+            (log / name).parent.mkdir(parents=True, exist_ok=True)
             (log / name).write_bytes(undump(text))
         (log / "writer.lock").touch()
 

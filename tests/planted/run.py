@@ -198,6 +198,25 @@ CATCHERS = {
     "client_sleeps_without_a_last_look": ["serve_client_test"],
     "event_ids_repeat": ["serve_client_scripted_test"],
     "unsealed_memory_taken": ["serve_client_scripted_test"],
+    # Snapshots
+    "snapshot_header_without_crc": ["format_snapshot_header_test"],
+    "body_digest_not_compared": ["state_snapshot_damage_test"],
+    "schema_not_compared": ["state_snapshot_test"],
+    "snapshot_not_synced": ["state_snapshot_interrupted_test"],
+    "snapshot_ahead_of_durable": ["state_snapshot_test"],
+    "snapshot_child_keeps_locks": ["state_snapshot_child_test"],
+    "newest_snapshot_pruned": ["state_snapshot_test"],
+    "left_over_of_a_living_writer": ["state_snapshot_child_test"],
+    # Projections
+    "consumer_not_put_back": ["state_projection_test"],
+    "committed_before_folded": ["state_projection_test"],
+    "half_folded_kept": ["state_projection_test"],
+    "snapshot_named_later": ["state_projection_fallback_test"],
+    "trimmed_is_skipped": ["state_projection_fallback_test"],
+    "oldest_snapshot_not_held": ["state_projection_fallback_test"],
+    "alias_switched_early": ["state_projection_versions_test"],
+    "alias_stays_ahead": ["state_projection_versions_test"],
+    "as_of_one_too_many": ["state_projection_as_of_test"],
 }
 
 

@@ -24,6 +24,8 @@ void add_backup(CLI::App& app, Run& run);
 void add_restore(CLI::App& app, Run& run);
 void add_consumers(CLI::App& app, Run& run);
 void add_keys(CLI::App& app, Run& run);
+void add_project(CLI::App& app, Run& run);
+void add_snapshots(CLI::App& app, Run& run);
 void add_serve(CLI::App& app, Run& run);
 void add_lease(CLI::App& app, Run& run);
 void add_doctor(CLI::App& app, Run& run);

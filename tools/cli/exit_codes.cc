@@ -15,6 +15,7 @@ Exit exit_for(errc code) noexcept {
     case errc::gate_lost: return Exit::corrupt;
     case errc::dead: return Exit::failure;
     case errc::unknown: return Exit::failure;
+    case errc::fold_failed: return Exit::failure;
     case errc::locked: return Exit::locked;
     case errc::timed_out: return Exit::timed_out;
     case errc::exists: return Exit::failure;

@@ -71,6 +71,8 @@ Exit parse_and_run(int argc, char** argv) {
   add_restore(app, run);
   add_consumers(app, run);
   add_keys(app, run);
+  add_project(app, run);
+  add_snapshots(app, run);
   add_serve(app, run);
   add_lease(app, run);
   add_doctor(app, run);

@@ -105,6 +105,7 @@ class TAILRACE_EXPORT Consumer {
 
  private:
   class Impl;
+  friend class ConsumerAccess;  // internal
   friend Result<Stamp> commit_consumer(const std::filesystem::path& log, std::string_view name,
                                        Sequence sequence, Epoch epoch, CommitKind kind);
   explicit Consumer(std::unique_ptr<Impl> impl) noexcept;

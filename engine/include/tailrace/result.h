@@ -39,6 +39,7 @@ enum class errc : std::uint8_t {
   gate_lost,            ///< a consumer that this one must not pass was removed or made anew
   dead,                 ///< nobody is at work as this consumer
   unknown,              ///< who would have answered is gone: nobody can tell what became of it
+  fold_failed,          ///< what a projection folds with threw; sequence(): at which record
 };
 
 /// The code's name as it stands in this header, e.g. "no_space". Static lifetime.

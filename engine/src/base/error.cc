@@ -46,6 +46,7 @@ const char* to_string(errc code) noexcept {
     case errc::gate_lost: return "gate_lost";
     case errc::dead: return "dead";
     case errc::unknown: return "unknown";
+    case errc::fold_failed: return "fold_failed";
   }
   return "?";
 }

@@ -186,7 +186,28 @@ namespace tailrace {
   X(sent_away_untold, "who is sent away is not told what was decided for him")                     \
   X(stalled_slept_through, "nothing wakes the server for who takes his answers late")              \
   X(hearing_is_free, "what a client says over its socket is no part of its share")                 \
-  X(clock_stays_ahead, "the clock of the server's loop stays ahead after a suspension")
+  X(clock_stays_ahead, "the clock of the server's loop stays ahead after a suspension")            \
+  /* Snapshots */                                                                                  \
+  X(snapshot_header_without_crc, "a snapshot's header counts though its checksum is wrong")        \
+  X(body_digest_not_compared, "a snapshot's body is whole if it has its size")                     \
+  X(schema_not_compared, "a snapshot of any schema is used")                                       \
+  X(snapshot_not_synced, "a snapshot is renamed before it is synced")                              \
+  X(snapshot_ahead_of_durable, "a snapshot is visible before its record is durable")               \
+  X(snapshot_child_keeps_locks, "the child that writes a snapshot keeps all descriptors")          \
+  X(newest_snapshot_pruned, "of the snapshots the newest ones go")                                 \
+  X(left_over_of_a_living_writer, "a file that somebody is writing is a left-over")                \
+  /* Projections */                                                                                \
+  X(consumer_not_put_back,                                                                         \
+    "a projection's consumer stays ahead of the snapshot that it begins at")                       \
+  X(committed_before_folded, "a projection commits records that it is about to fold")              \
+  X(half_folded_kept, "a state that a fold has thrown out of is kept as a snapshot")               \
+  X(snapshot_named_later, "a snapshot says it has records that are not folded yet")                \
+  X(trimmed_is_skipped, "a projection goes on without records that it needs and that are gone")    \
+  X(oldest_snapshot_not_held, "the log is held for the newest snapshot only")                      \
+  X(alias_switched_early,                                                                          \
+    "a name goes to a version that has not come as far as the one before it")                      \
+  X(alias_stays_ahead, "a version that begins again leaves its name's progress where it was")      \
+  X(as_of_one_too_many, "a state as of a record has the next one in it as well")
 
 enum class Mistake : std::uint8_t {
   none,

@@ -105,10 +105,18 @@ Result<Mapping> Mapping::map(int fd, std::size_t size_bytes, Access access,
 }
 
 Result<Mapping> Mapping::anonymous(std::size_t size_bytes, const std::string& path) {
-  constexpr int kKind = MAP_PRIVATE | MAP_ANONYMOUS;
-  void* const at = ::mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, kKind, -1, 0);
+  auto mapping = zeroed(size_bytes, MAP_PRIVATE, path);
+  if (mapping) ::madvise(mapping->data(), size_bytes, MADV_DONTFORK);
+  return mapping;
+}
+
+Result<Mapping> Mapping::with_children(std::size_t size_bytes, const std::string& path) {
+  return zeroed(size_bytes, MAP_SHARED, path);
+}
+
+Result<Mapping> Mapping::zeroed(std::size_t size_bytes, int kind, const std::string& path) {
+  void* const at = ::mmap(nullptr, size_bytes, PROT_READ | PROT_WRITE, kind | MAP_ANONYMOUS, -1, 0);
   if (at == MAP_FAILED) return fail(sys_error("cannot get memory", path, errno));
-  ::madvise(at, size_bytes, MADV_DONTFORK);
   Mapping mapping;
   mapping.data_ = static_cast<std::byte*>(at);
   mapping.size_bytes_ = size_bytes;

@@ -24,6 +24,9 @@ class Mapping {
                                            const std::string& path);
   /// Zeroed memory without a file, not inherited by fork. `path`: what for. Errors: io.
   [[nodiscard]] static Result<Mapping> anonymous(std::size_t size_bytes, const std::string& path);
+  /// The same, but shared with the children that are forked from now on. Errors: io.
+  [[nodiscard]] static Result<Mapping> with_children(std::size_t size_bytes,
+                                                     const std::string& path);
   Mapping(Mapping&& other) noexcept;
   Mapping& operator=(Mapping&& other) noexcept;
   ~Mapping();
@@ -61,6 +64,7 @@ class Mapping {
   [[nodiscard]] static int read_flags() noexcept;
 
  private:
+  static Result<Mapping> zeroed(std::size_t size_bytes, int kind, const std::string& path);
   void unmap() noexcept;
   std::byte* data_ = nullptr;
   std::size_t size_bytes_ = 0;

@@ -169,20 +169,21 @@ Result<ConsumerIdentity> parse_header(const ConsumerHeader& header, const LogMet
   return identity;
 }
 
-std::optional<std::string> what_is_wrong_with_name(std::string_view name) {
-  if (name.empty()) return "a consumer's name is empty";
+std::optional<std::string> what_is_wrong_with_name(std::string_view name, std::string_view whose) {
+  const auto wrong = [whose](std::string_view how) { return fmt::format("{} {}", whose, how); };
+  if (name.empty()) return wrong("is empty");
   const std::size_t limit = parse_member_name(name) ? kMaxMemberNameBytes : kMaxConsumerNameBytes;
   if (name.size() > limit) {
-    return fmt::format("a consumer's name of {} bytes: at most {} are allowed", name.size(),
+    return fmt::format("{} of {} bytes: at most {} are allowed", whose, name.size(),
                        kMaxConsumerNameBytes);
   }
-  if (name[0] == '.') return "a consumer's name begins with a dot";
+  if (name[0] == '.') return wrong("begins with a dot");
   for (std::string_view rest = name; !rest.empty();) {
     const std::size_t length = utf8_length(rest);
-    if (length == 0) return "a consumer's name is not UTF-8";
-    if (rest[0] == '/') return "a consumer's name is no path: it has a slash";
+    if (length == 0) return wrong("is not UTF-8");
+    if (rest[0] == '/') return wrong("is no path: it has a slash");
     if (length == 1 && (static_cast<unsigned char>(rest[0]) < 0x20 || rest[0] == 0x7F)) {
-      return "a consumer's name has a control character";
+      return wrong("has a control character");
     }
     rest.remove_prefix(length);
   }

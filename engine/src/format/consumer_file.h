@@ -134,8 +134,10 @@ struct ConsumerIdentity {
                                                     const std::string& path);
 
 /// Why this cannot be the name of a consumer, for people; nullopt = it can. A member's name
-/// ("orders.2-of-4") can be that of a consumer, but nobody may make one under it.
-[[nodiscard]] std::optional<std::string> what_is_wrong_with_name(std::string_view name);
+/// ("orders.2-of-4") can be that of a consumer, but nobody may make one under it. `whose`: how to
+/// call it.
+[[nodiscard]] std::optional<std::string> what_is_wrong_with_name(
+    std::string_view name, std::string_view whose = "a consumer's name");
 
 struct MemberName {
   std::string_view group;

@@ -2,10 +2,9 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-
 #include "base/clock.h"
 #include "base/planted.h"
+#include "log/consumer_filter.h"
 #include "log/consumer_impl.h"
 
 namespace tailrace {
@@ -37,7 +36,10 @@ Delivery Consumer::Impl::failed(Error error) {
   return Delivery::failed;
 }
 
-Delivery Consumer::Impl::next(RecordView& out) {
+Delivery Consumer::Impl::next(RecordView& out) { return take(out, kUnknown); }
+Delivery Consumer::Impl::next_before(RecordView& out, Position before) { return take(out, before); }
+
+[[gnu::always_inline]] inline Delivery Consumer::Impl::take(RecordView& out, Position before) {
   if (error_) [[unlikely]]
     return Delivery::failed;
   if (forked_) [[unlikely]]
@@ -51,6 +53,7 @@ Delivery Consumer::Impl::next(RecordView& out) {
       if (const auto answer = settle_place()) return *answer;
     }
     if (!has_pending_) {
+      if (before != kUnknown && reader_.position() >= before) return Delivery::end;
       const Delivery read = read_ahead(std::chrono::nanoseconds(0));
       if (read == Delivery::failed && reader_generation() != generation_) {
         error_.reset();
@@ -122,21 +125,7 @@ bool Consumer::Impl::wants(const RecordView& record) const {
         record.keys.empty() ? kKeylessMember : member_for_key((*first).bytes, me.members);
     if (member != me.member) return false;
   }
-  const auto& types = filter_.types;
-  if (!types.empty() && std::find(types.begin(), types.end(), record.type) == types.end()) {
-    return false;
-  }
-  const auto matches = [this](std::string_view key) {
-    return std::find(filter_.keys.begin(), filter_.keys.end(), key) != filter_.keys.end() ||
-           std::any_of(filter_.key_prefixes.begin(), filter_.key_prefixes.end(),
-                       [key](const std::string& prefix) { return key.starts_with(prefix); });
-  };
-  bool wanted = filter_.keys.empty() && filter_.key_prefixes.empty();
-  for (const KeyView& key : record.keys) {
-    if (key.bytes.starts_with('\0') && !filter_.engine_records) return false;
-    wanted = wanted || matches(key.bytes);
-  }
-  return wanted;
+  return matches(filter_, record);
 }
 
 void Consumer::Impl::put(const Stamp& stamp) noexcept {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <atomic>
+#include <span>
 
 #include "log/fork_guard.h"
 #include "log/gate.h"
@@ -26,15 +27,27 @@ class Consumer::Impl final : public ForkGuard {
  public:
   Impl(LogFiles files, Directory consumers, Reader reader) noexcept;
 
-  /// Takes the name, and finds the place to go on from.
-  [[nodiscard]] Result<void> open(const std::string& name, const ConsumerOptions& options);
+  /// Takes the name, and finds the place to go on from: behind `at`, if that is given, whatever has
+  /// been committed.
+  [[nodiscard]] Result<void> open(const std::string& name, const ConsumerOptions& options,
+                                  const std::optional<Stamp>& at);
 
   [[nodiscard]] Delivery next(RecordView& out);
   [[nodiscard]] Delivery next(RecordView& out, std::chrono::nanoseconds timeout);
+  /// As many as there are now, at most out.size() (not 0), for those who process them together;
+  /// `record`: at least one. Waits for the first one only. A run ends with the first record of
+  /// another segment, so that all its views live until the next call.
+  [[nodiscard]] Delivery next_run(std::span<RecordView> out, std::size_t& count,
+                                  std::chrono::nanoseconds timeout);
 
   enum class Sync : std::uint8_t { no, yes };
   [[nodiscard]] Result<void> commit(const Stamp& stamp, Sync kind);
   [[nodiscard]] Result<void> reset(const StartAt& to);
+  /// The same, to right behind a record that is in the log.
+  [[nodiscard]] Result<void> stand_behind(const Stamp& stamp);
+  /// For those whose effects are durable only as far as a stamp that lies behind what is committed:
+  /// OwnConsumer::begin_sync and so on.
+  [[nodiscard]] OwnConsumer& own() noexcept { return own_; }
   /// Goes on to right behind a record further on, as if everything up to it had been handed out.
   [[nodiscard]] Result<void> pass(Sequence sequence, Epoch epoch);
   [[nodiscard]] Result<Lag> lag() const;
@@ -42,6 +55,9 @@ class Consumer::Impl final : public ForkGuard {
   [[nodiscard]] const Error& error() const noexcept { return *error_; }
   [[nodiscard]] const Stamp& behind() const noexcept { return behind_; }
   [[nodiscard]] const Stamp& committed() const noexcept { return committed_; }
+  [[nodiscard]] const LogFiles& files() const noexcept { return files_; }
+  [[nodiscard]] const ConsumerStore& store() const noexcept { return store_; }
+  [[nodiscard]] Reader& reader() noexcept { return reader_; }
 
   void stop() noexcept {
     stopped_.store(true, std::memory_order_relaxed);
@@ -68,6 +84,11 @@ class Consumer::Impl final : public ForkGuard {
   [[nodiscard]] Result<bool> gates_let_pass();
   [[nodiscard]] Result<void> look_at_gates();
   [[nodiscard]] bool wants(const RecordView& record) const;
+  [[nodiscard]] Delivery take(RecordView& out, Position before);
+  /// next(), but reads on only from places before `before`; else `end`.
+  [[nodiscard]] Delivery next_before(RecordView& out, Position before);
+  /// More records of the run that next() has just begun, as long as that takes no second thought.
+  [[nodiscard]] std::size_t plain_run(std::span<RecordView> out);
   /// What was only passed over needs nobody's acknowledgement.
   void commit_passed() noexcept;
   void put(const Stamp& stamp) noexcept;
@@ -98,6 +119,18 @@ class Consumer::Impl final : public ForkGuard {
   std::optional<Error> error_;
   std::atomic<bool> stopped_{false};
   bool forked_ = false;
+};
+
+/// What other parts of the engine may ask of a consumer besides.
+class ConsumerAccess {
+ public:
+  using Impl = Consumer::Impl;
+  [[nodiscard]] static Impl& impl(Consumer& consumer) noexcept { return *consumer.impl_; }
+  /// Consumer::open; with `at` it stands behind that record, durably, before anybody sees it at
+  /// work. Then neither what was committed nor whether that can be read matters.
+  [[nodiscard]] static Result<Consumer> open(const std::filesystem::path& log,
+                                             std::string_view name, const ConsumerOptions& options,
+                                             const std::optional<Stamp>& at);
 };
 
 }  // namespace tailrace

@@ -2,6 +2,9 @@
 
 #include <algorithm>
 
+#include "base/clock.h"
+#include "base/planted.h"
+#include "log/consumer_filter.h"
 #include "log/consumer_impl.h"
 
 namespace tailrace {
@@ -36,7 +39,8 @@ Result<void> Consumer::Impl::check_setup(const ConsumerSetup& setup) const {
                   .next("open it without one, or remove it and make it anew"));
 }
 
-Result<void> Consumer::Impl::open(const std::string& name, const ConsumerOptions& options) {
+Result<void> Consumer::Impl::open(const std::string& name, const ConsumerOptions& options,
+                                  const std::optional<Stamp>& at) {
   auto own = OwnConsumer::open(store_, name);
   if (!own) return fail(own.error());
   own_ = std::move(*own);
@@ -44,9 +48,12 @@ Result<void> Consumer::Impl::open(const std::string& name, const ConsumerOptions
     if (auto same = check_setup(*options.create); !same) return same;
   }
   auto progress = own_.file().read();
-  if (!progress) return fail(progress.error());
-  own_.continue_from(*progress);
-  committed_ = handed_ = behind_ = progress->committed;
+  if (!progress && !at) return fail(progress.error());
+  if (progress) own_.continue_from(*progress);
+  if (at && (!progress || progress->committed != *at) && !planted(Mistake::consumer_not_put_back)) {
+    if (auto put = own_.replace(*at, Clock::kernel_ns()); !put) return put;
+  }
+  committed_ = handed_ = behind_ = at ? *at : progress->committed;
 
   ReaderOptions reader_options;
   reader_options.follow = identity().follow;
@@ -55,8 +62,7 @@ Result<void> Consumer::Impl::open(const std::string& name, const ConsumerOptions
   if (!reader) return fail(reader.error());
   reader_ = std::move(*reader);
   filter_ = options.filter;
-  filters_ = identity().members > 1 || !filter_.keys.empty() || !filter_.key_prefixes.empty() ||
-             !filter_.types.empty();
+  filters_ = identity().members > 1 || filters_anything(filter_);
   gate_kind_ = identity().durable_effects ? GateKind::durable : GateKind::committed;
   for (const GateName& gate : identity().gates) {
     auto opened = Gate::open(store_, gate);
@@ -64,7 +70,7 @@ Result<void> Consumer::Impl::open(const std::string& name, const ConsumerOptions
     gates_.push_back(std::move(*opened));
   }
   if (auto looked = look_at_gates(); !looked) return looked;
-  if (auto resumed = resume(*progress); !resumed) return resumed;
+  if (auto resumed = resume(at ? ConsumerProgress{} : *progress); !resumed) return resumed;
   own_.sign();
   return {};
 }
@@ -128,6 +134,12 @@ std::optional<Delivery> Consumer::Impl::settle_place() {
 
 Result<Consumer> Consumer::open(const std::filesystem::path& log, std::string_view name,
                                 const ConsumerOptions& options) {
+  return ConsumerAccess::open(log, name, options, std::nullopt);
+}
+
+Result<Consumer> ConsumerAccess::open(const std::filesystem::path& log, std::string_view name,
+                                      const ConsumerOptions& options,
+                                      const std::optional<Stamp>& at) {
   if (auto wrong = what_is_wrong_with_name(name)) {
     return fail(Error(errc::invalid_argument, std::move(*wrong)));
   }
@@ -161,7 +173,8 @@ Result<Consumer> Consumer::open(const std::filesystem::path& log, std::string_vi
   auto directory = files->root.open_directory(file_name::kConsumers);
   if (!directory) return fail(directory.error());
   auto impl = std::make_unique<Impl>(std::move(*files), std::move(*directory), std::move(*reader));
-  if (auto opened = impl->open(std::string(name), options); !opened) return fail(opened.error());
+  if (auto opened = impl->open(std::string(name), options, at); !opened)
+    return fail(opened.error());
   return Consumer(std::move(impl));
 }
 

@@ -19,6 +19,9 @@ constexpr std::string_view kLockEnd = ".lock";
 /// What a user who is not the log's owner may put here and have looked at. Only a quota keeps him
 /// from more files than that; but they cost nobody's time.
 constexpr std::size_t kMostPerUser = 256;
+/// Who was killed right after a fork has a child that closes its share of the lock as the first
+/// thing it does: that can be waited for.
+constexpr std::int64_t kDeadOwnersChildMs = 1000;
 
 Result<ConsumerStore> check_owner(const LogFiles& files, Result<Directory> directory) {
   if (!directory) return fail(directory.error());
@@ -192,6 +195,9 @@ Result<Fd> ConsumerStore::take(const std::string& name) const {
       return fail(Error(errc::permission, "the lock of this name is another user's").path(path));
     }
     auto won = lock_file(lock->get(), 0, path);
+    if (won && !*won && lock_holder(lock->get()) == 0) {
+      won = lock_file(lock->get(), kDeadOwnersChildMs, path);
+    }
     if (!won) return fail(won.error());
     if (!*won) {
       Error error(errc::locked, fmt::format("another process is the consumer {}", name));

@@ -75,14 +75,8 @@ Result<LogFiles> LogFiles::open(const std::filesystem::path& path) {
   if (auto right = check_owner(*status, files.owner, files.root.path()); !right) {
     return fail(right.error());
   }
-  auto segments = files.root.open_directory(file_name::kSegments);
+  auto segments = files.open_owned_directory(files.root, file_name::kSegments);
   if (!segments) return fail(segments.error());
-  status = examine(segments->fd(), segments->path());
-  if (!status) return fail(status.error());
-  if (auto right = check_owner(*status, files.owner, segments->path());
-      !right && !planted(Mistake::anybodys_directory)) {
-    return fail(right.error());
-  }
   files.segments = std::move(*segments);
   return files;
 }
@@ -110,6 +104,19 @@ Result<Fd> LogFiles::open_owned(const Directory& directory, const std::string& n
   if (!status) return fail(status.error());
   if (auto right = check_owner(*status, owner, path); !right) return fail(right.error());
   return file;
+}
+
+Result<Directory> LogFiles::open_owned_directory(const Directory& directory,
+                                                 const std::string& name) const {
+  auto opened = directory.open_directory(name);
+  if (!opened) return opened;
+  auto status = examine(opened->fd(), opened->path());
+  if (!status) return fail(status.error());
+  if (auto right = check_owner(*status, owner, opened->path());
+      !right && !planted(Mistake::anybodys_directory)) {
+    return fail(right.error());
+  }
+  return opened;
 }
 
 std::string LogFiles::segment_name(std::uint64_t number) const {

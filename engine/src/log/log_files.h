@@ -20,6 +20,7 @@ inline constexpr const char* kWake = "wake";
 inline constexpr const char* kSegments = "segments";
 inline constexpr const char* kSalvage = "salvage";
 inline constexpr const char* kConsumers = "consumers";
+inline constexpr const char* kSnapshots = "snapshots";
 }  // namespace file_name
 
 /// An opened log directory and what log.meta says. Writer and reader both begin with it.
@@ -39,6 +40,10 @@ struct LogFiles {
   /// other bytes count.
   [[nodiscard]] Result<Fd> open_owned(const Directory& directory, const std::string& name,
                                       int flags) const;
+  /// An existing directory that belongs to the log's owner (or root) and in which nobody else may
+  /// write. Errors: not_found, permission, not_a_log, io.
+  [[nodiscard]] Result<Directory> open_owned_directory(const Directory& directory,
+                                                       const std::string& name) const;
 
   [[nodiscard]] std::uint64_t segment_of(Position position) const noexcept {
     return position / meta.segment_size_bytes;

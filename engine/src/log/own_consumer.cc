@@ -81,24 +81,41 @@ void OwnConsumer::put(const Stamp& stamp, std::int64_t time_ns) noexcept {
   newest_time_ns_ = time_ns;
 }
 
-Result<void> OwnConsumer::sync() {
-  if (poisoned_) {
-    return fail(Error(errc::poisoned, "an earlier fsync of this consumer's file failed")
-                    .path(file_.path())
-                    .next("open the consumer again"));
-  }
-  // What an earlier owner wrote may have met a failed fsync: then the kernel calls its page clean
-  // although the disk never got it, and only another store makes that good.
+Error OwnConsumer::poisoned() const {
+  return Error(errc::poisoned, "an earlier fsync of this consumer's file failed")
+      .path(file_.path())
+      .next("open the consumer again");
+}
+
+/// What an earlier owner wrote may have met a failed fsync: then the kernel calls its page clean
+/// although the disk never got it, and only another store makes that good.
+void OwnConsumer::rewrite() noexcept {
   if (!rewritten_) put(newest_, newest_time_ns_);
   rewritten_ = true;
-  if (!planted(Mistake::consumer_not_synced)) {
-    if (auto done = sync_data(own_.get(), file_.path()); !done) {
-      poisoned_ = true;
-      return done;
-    }
+}
+
+Result<void> OwnConsumer::sync(const Stamp& durable) {
+  if (poisoned_) return fail(poisoned());
+  rewrite();
+  if (planted(Mistake::consumer_not_synced)) return end_sync({}, durable);
+  return end_sync(sync_data(own_.get(), file_.path()), durable);
+}
+
+Result<Fd> OwnConsumer::begin_sync() {
+  if (poisoned_) return fail(poisoned());
+  rewrite();
+  Fd own(::fcntl(own_.get(), F_DUPFD_CLOEXEC, 0));
+  if (!own) return fail(sys_error("cannot open once more", file_.path(), errno));
+  return own;
+}
+
+Result<void> OwnConsumer::end_sync(const Result<void>& synced, const Stamp& durable) noexcept {
+  if (!synced) {
+    poisoned_ = true;
+    return synced;
   }
   // Only now: what it says is true however much of it reaches the disk.
-  store_slot(kDurableSlotOffset, make_slot(newest_, generation_, 0, seed_));
+  store_slot(kDurableSlotOffset, make_slot(durable, generation_, 0, seed_));
   return {};
 }
 
@@ -123,6 +140,11 @@ void OwnConsumer::sign() noexcept {
 void OwnConsumer::store_owner(ConsumerOwner owner) noexcept {
   seal(owner, seed_);
   std::memcpy(mapping_.data() + kOwnerOffset, &owner, sizeof owner);
+}
+
+void OwnConsumer::hand_over() noexcept {
+  signed_ = false;
+  release();
 }
 
 void OwnConsumer::forked() noexcept {

@@ -19,22 +19,37 @@ class OwnConsumer {
   ~OwnConsumer();
 
   [[nodiscard]] const StoredConsumer& file() const noexcept { return file_; }
+  [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(mapping_); }
   /// Continues from what read() gave.
   void continue_from(const ConsumerProgress& progress) noexcept;
 
   void put(const Stamp& stamp, std::int64_t time_ns) noexcept;
   /// Makes what was put durable, and says so in the file. After a failure: poisoned, for good.
-  [[nodiscard]] Result<void> sync();
+  [[nodiscard]] Result<void> sync() { return sync(newest_); }
+  /// The same, but says it of no more than `durable`, which was put before.
+  [[nodiscard]] Result<void> sync(const Stamp& durable);
+  /// The same in pieces, for those who let another thread wait: begin_sync(), then sync_data() of
+  /// that descriptor, then end_sync() with what it answered. `durable` was put before the begin.
+  [[nodiscard]] Result<Fd> begin_sync();
+  Result<void> end_sync(const Result<void>& synced, const Stamp& durable) noexcept;
   /// put() into both slots, so that nothing remembers what was before; and sync().
   [[nodiscard]] Result<void> replace(const Stamp& stamp, std::int64_t time_ns);
 
   /// Says in the file that this process is at work.
   void sign() noexcept;
 
+  /// Lets go of the name.
+  void release() noexcept { const OwnConsumer gone(std::move(*this)); }
+  /// Lets go for another owner who is about to come: until he signs, the file says that this one is
+  /// at work.
+  void hand_over() noexcept;
+
   /// In a forked child: lets go without touching anything that is the parent's.
   void forked() noexcept;
 
  private:
+  [[nodiscard]] Error poisoned() const;
+  void rewrite() noexcept;
   void store_slot(std::size_t offset, const ConsumerSlot& slot) noexcept;
   void store_owner(ConsumerOwner owner) noexcept;
 

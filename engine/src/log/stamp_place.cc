@@ -135,12 +135,24 @@ Place look_behind(Reader& reader, const Stamp& stamp) {
   return std::optional<Cursor>(behind);
 }
 
+bool says_it_is_not_there(const Error& error) {
+  return error.code() == errc::diverged || error.code() == errc::corrupt;
+}
+
 }  // namespace
 
 Place place_behind(Reader& reader, const Stamp& stamp) {
   const ControlView control = ReaderAccess::impl(reader).control().view();
   const std::uint64_t generation = control.generation();
   auto place = look_behind(reader, stamp);
+  if (!place && says_it_is_not_there(place.error())) {
+    // A segment that could not be opened at that moment, for want of descriptors or memory, looks
+    // as if it were not there.
+    const LogFiles& files = ReaderAccess::impl(reader).files();
+    const auto segment = SegmentFile::open(files, files.segment_of(stamp.position));
+    if (!segment && segment.error().code() == errc::io) return fail(segment.error());
+    place = look_behind(reader, stamp);
+  }
   // While a recovery changes bytes nothing that was seen counts.
   const bool changing = (generation & 1) != 0 || control.generation() != generation;
   if (!place && changing && place.error().code() == errc::diverged) return std::optional<Cursor>();
