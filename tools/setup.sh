@@ -14,10 +14,11 @@ say() { echo "tailrace: $*"; }
 install_packages() {
   local wanted missing=() package as_root
   wanted=(build-essential cmake ninja-build pkg-config python3 libisal-dev libexpected-dev libfmt-dev
-    libcli11-dev nlohmann-json3-dev libsimdjson-dev liburing-dev libxxhash-dev libboost-dev)
+    libcli11-dev nlohmann-json3-dev libsimdjson-dev liburing-dev libxxhash-dev libboost-dev
+    libsqlite3-dev libpq-dev libhiredis-dev)
   case "${1:-}" in
     demo) ;;
-    test | ci) wanted+=(libgtest-dev libgmock-dev libbenchmark-dev librapidcheck-dev) ;;
+    test | ci) wanted+=(libgtest-dev libgmock-dev libbenchmark-dev librapidcheck-dev sqlite3 postgresql redis-server) ;;
     *) say "usage: tools/setup.sh demo|test|ci" >&2 && return 2 ;;
   esac
   [[ $1 != ci ]] || wanted+=(clang clang-format clang-tidy libclang-rt-14-dev shellcheck)

@@ -28,6 +28,7 @@ void add_project(CLI::App& app, Run& run);
 void add_snapshots(CLI::App& app, Run& run);
 void add_serve(CLI::App& app, Run& run);
 void add_lease(CLI::App& app, Run& run);
+void add_sink(CLI::App& app, Run& run);
 void add_doctor(CLI::App& app, Run& run);
 
 }  // namespace tailrace::cli

@@ -75,6 +75,7 @@ Exit parse_and_run(int argc, char** argv) {
   add_snapshots(app, run);
   add_serve(app, run);
   add_lease(app, run);
+  add_sink(app, run);
   add_doctor(app, run);
 
   if (argc < 2) {

@@ -36,6 +36,11 @@ struct ConsumerOptions {
   /// Makes the consumer first if there is none. One that is there keeps what it was made with: if
   /// that differs (but for the start), open() says invalid_argument.
   std::optional<ConsumerSetup> create;
+  /// For those whose progress is kept elsewhere too, together with what they made of the records (a
+  /// database): it stands behind this record, durably, whatever its file said, before anybody sees
+  /// it at work. Sequence 0: before the log's very first. Errors of open(): diverged and gone are
+  /// about this record then, and nothing was changed.
+  std::optional<Stamp> at{};
   ConsumerFilter filter;
   Wait wait = Wait::park;
 };

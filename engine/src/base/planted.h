@@ -207,7 +207,18 @@ namespace tailrace {
   X(alias_switched_early,                                                                          \
     "a name goes to a version that has not come as far as the one before it")                      \
   X(alias_stays_ahead, "a version that begins again leaves its name's progress where it was")      \
-  X(as_of_one_too_many, "a state as of a record has the next one in it as well")
+  X(as_of_one_too_many, "a state as of a record has the next one in it as well")                   \
+  /* Sinks */                                                                                      \
+  X(sink_stamp_outside, "the stamp moves in a transaction of its own, after the rows'")            \
+  X(sink_stamp_before_rows, "and before the rows'")                                                \
+  X(sink_stamp_not_compared, "nobody looks whether the stamp was where we left it")                \
+  X(sink_trusts_consumer, "a sink goes on from its consumer's file, not from the store's stamp")   \
+  X(sink_commits_first, "the consumer commits what the store does not have yet")                   \
+  X(sink_skips_bad_record, "a record that cannot be stored is passed over")                        \
+  X(sink_forgets_set_aside, "which keys were stopped is not remembered over a restart")            \
+  X(dead_letter_without_id, "what is set aside twice is there twice")                              \
+  X(redis_older_wins, "an older record overwrites a newer row")                                    \
+  X(redis_stamp_not_compared, "a Redis that has forgotten the stamp is not noticed")
 
 enum class Mistake : std::uint8_t {
   none,

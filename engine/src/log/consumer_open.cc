@@ -134,7 +134,12 @@ std::optional<Delivery> Consumer::Impl::settle_place() {
 
 Result<Consumer> Consumer::open(const std::filesystem::path& log, std::string_view name,
                                 const ConsumerOptions& options) {
-  return ConsumerAccess::open(log, name, options, std::nullopt);
+  if (options.at) {
+    auto probe = Reader::open(log);
+    if (!probe) return fail(probe.error());
+    if (const auto place = place_behind(*probe, *options.at); !place) return fail(place.error());
+  }
+  return ConsumerAccess::open(log, name, options, options.at);
 }
 
 Result<Consumer> ConsumerAccess::open(const std::filesystem::path& log, std::string_view name,
