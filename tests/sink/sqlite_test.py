@@ -214,14 +214,27 @@ class Sqlite(SinkTest):
         self.add(self.user("bob"))
         process = self.start(*self.args())
         time.sleep(1.3)  # longer than SQLite itself waits
-        # Nobody behind a gate is told that bob is there.
-        committed, = self.run_cli("consumers", self.log, "list", "--json").json
-        self.assertEqual(committed["committed"]["sequence"], 1)
         holder.execute("COMMIT")
         holder.close()
         self.expect_exit(process, 0)
         self.assertIn("trying again", process.stderr.read().decode())
         self.assertEqual(set(self.rows()), {"ada", "bob"})
+
+    def test_nobody_is_told_of_what_the_database_does_not_have(self):
+        self.add(self.user("ada"))
+        process = self.start(*self.args("--follow"))
+        self.wait_until("ada is there", lambda: self.database.exists() and self.has_row())
+        holder = sqlite3.connect(self.database, isolation_level=None)
+        holder.execute("BEGIN IMMEDIATE")
+        self.add(self.user("bob"))
+        time.sleep(0.4)  # the sink waits for the lock
+        consumer, = self.run_cli("consumers", self.log, "list", "--json").json
+        self.assertEqual(consumer["committed"]["sequence"], 1)
+        holder.execute("COMMIT")
+        holder.close()
+        self.run_cli("consumers", self.log, "wait", "users", 2)
+        self.assertEqual(set(self.rows()), {"ada", "bob"})
+        self.interrupt(process)
 
     def test_mappings_that_make_no_sense(self):
         columns = USERS["columns"]
