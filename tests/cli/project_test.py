@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pathlib
+import shutil
 import signal
 import time
 import unittest
@@ -164,6 +165,17 @@ class Project(CliTest):
             self.assertEqual(process.wait(PATIENCE_S), 130)
         # Ended in order: there is a snapshot of the end.
         self.assertTrue((self.log / f"snapshots/airports/{200:020}.snap").exists())
+
+    def test_a_log_that_is_removed_ends_it(self):
+        self.add(FLIGHTS[:10], "--durable")
+        for name in ((), ("--name", "airports")):
+            process = self.start("project", self.log, "--json", "--follow", "--interval", "0.05s", *name)
+            self.next_line(process)
+            shutil.copytree(self.log, self.folder / "kept")
+            shutil.rmtree(self.log)
+            self.expect_exit(process, 1)
+            self.assertIn("removed", process.stderr.read().decode())
+            (self.folder / "kept").rename(self.log)
 
     def test_one_process_has_a_name(self):
         self.add(FLIGHTS[:10], "--durable")

@@ -63,24 +63,28 @@ class Kept final : public GroupSource {
   Projection<Groups> projection_;
 };
 
+/// A reader, and no further than to record `last`.
 class Passing final : public GroupSource {
  public:
-  Passing(Reader reader, MappedState<Groups> state, const GroupSourceOptions& options)
+  Passing(Reader reader, MappedState<Groups> state, const GroupSourceOptions& options,
+          Sequence last)
       : reader_(std::move(reader)),
         state_(std::move(state)),
         fold_(options.definition),
-        filter_(options.filter) {}
+        filter_(options.filter),
+        log_(options.log),
+        last_(last) {}
 
   Result<std::uint64_t> fold(std::chrono::nanoseconds patience) override {
     RecordView record;
     std::uint64_t folded = 0;
-    while (folded < kRun) {
+    while (folded < kRun && sequence_ < last_) {
       const Outcome outcome = folded == 0 && patience.count() > 0 ? reader_.next(record, patience)
                                                                   : reader_.next(record);
       switch (outcome) {
         case Outcome::record: break;
-        case Outcome::end:
-        case Outcome::closed: target_ = sequence_; return folded;
+        case Outcome::end: target_ = sequence_; return folded;
+        case Outcome::closed: return fail(Error(errc::closed, "the log was removed").path(log_));
         case Outcome::gone:
         case Outcome::corrupt: return fail(reader_.error());
       }
@@ -95,53 +99,50 @@ class Passing final : public GroupSource {
   Sequence sequence() const override { return sequence_; }
   Sequence target() const override { return target_; }
   Result<void> close() override { return {}; }
+  [[nodiscard]] MappedState<Groups> take_state() { return std::move(state_); }
 
  private:
   Reader reader_;
   MappedState<Groups> state_;
   GroupFold fold_;
   Filter filter_;
+  std::string log_;
+  Sequence last_;
   Sequence sequence_ = 0;
   Sequence target_ = 0;
 };
 
-/// A reader at the log's start; says so where that is not the first record there ever was.
-Result<Reader> open_reader(const GroupSourceOptions& options) {
+/// From the log's start; says so where that is not the first record there ever was.
+Result<std::unique_ptr<Passing>> open_passing(const GroupSourceOptions& options, Sequence last) {
   ReaderOptions reading;
   reading.follow = follow_of(options);
   auto reader = Reader::open(options.log, reading);
-  if (!reader) return reader;
+  if (!reader) return fail(reader.error());
   const auto first = reader->first_sequence();
   if (first && *first > 1) {
     options.note(
         fmt::format("{}: begins with record {}: those before were removed and are left out",
                     options.log, *first));
   }
-  return reader;
+  auto state = MappedState<Groups>::create();
+  if (!state) return fail(state.error());
+  return std::make_unique<Passing>(std::move(*reader), std::move(*state), options, last);
 }
 
 /// Without a name there are no snapshots to begin with.
-Result<MappedState<Groups>> fold_up_to(const GroupSourceOptions& options, Sequence sequence) {
-  auto reader = open_reader(options);
-  if (!reader) return fail(reader.error());
-  auto state = MappedState<Groups>::create();
-  if (!state) return fail(state.error());
-  GroupFold fold(options.definition);
-  RecordView record;
-  for (Sequence at = 0; at < sequence; at = record.sequence) {
-    const Outcome outcome = reader->next(record);
-    if (outcome == Outcome::record) {
-      if (options.filter.shows(record)) fold(*state, record);
-      continue;
-    }
-    if (outcome == Outcome::end) {
-      return fail(Error(errc::out_of_range, fmt::format("the log ends with record {}", at))
-                      .path(options.log)
-                      .sequence(sequence));
-    }
-    return fail(reader->error());
+Result<MappedState<Groups>> fold_up_to(const GroupSourceOptions& options, Sequence last) {
+  auto source = open_passing(options, last);
+  if (!source) return fail(source.error());
+  while ((*source)->sequence() < last) {
+    const auto folded = (*source)->fold(std::chrono::nanoseconds(0));
+    if (!folded) return fail(folded.error());
+    if (*folded > 0) continue;
+    return fail(
+        Error(errc::out_of_range, fmt::format("the log ends with record {}", (*source)->sequence()))
+            .path(options.log)
+            .sequence(last));
   }
-  return state;
+  return (*source)->take_state();
 }
 
 }  // namespace
@@ -153,11 +154,7 @@ Result<std::unique_ptr<GroupSource>> open_groups(const GroupSourceOptions& optio
     if (!projection) return fail(projection.error());
     return std::make_unique<Kept>(std::move(*projection));
   }
-  auto reader = open_reader(options);
-  if (!reader) return fail(reader.error());
-  auto state = MappedState<Groups>::create();
-  if (!state) return fail(state.error());
-  return std::make_unique<Passing>(std::move(*reader), std::move(*state), options);
+  return open_passing(options, UINT64_MAX);
 }
 
 Result<MappedState<Groups>> groups_as_of(const GroupSourceOptions& options, Sequence sequence) {

@@ -46,7 +46,7 @@ struct Options {
 /// One line on a terminal's stderr while a long log is gone through.
 class ProgressLine {
  public:
-  explicit ProgressLine(bool wanted) : wanted_(wanted && ::isatty(STDERR_FILENO) == 1) {}
+  ProgressLine() = default;
   ~ProgressLine() { clear(); }
   ProgressLine(const ProgressLine&) = delete;
   ProgressLine& operator=(const ProgressLine&) = delete;
@@ -74,7 +74,7 @@ class ProgressLine {
   [[nodiscard]] static std::int64_t monotonic_now_ns() {
     return std::chrono::steady_clock::now().time_since_epoch().count();
   }
-  bool wanted_;
+  bool wanted_ = ::isatty(STDERR_FILENO) == 1;
   bool shown_ = false;
   std::int64_t first_ns_ = 0;
   std::int64_t last_ns_ = 0;
@@ -140,7 +140,7 @@ Exit Project::as_of() {
 }
 
 Result<void> Project::catch_up(GroupSource& source) const {
-  ProgressLine progress(true);
+  ProgressLine progress;
   while (!stop_requested()) {
     const auto folded = source.fold(std::chrono::nanoseconds(0));
     if (!folded) return fail(folded.error());

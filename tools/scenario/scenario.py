@@ -63,7 +63,7 @@ class Scenario:
         self.redis.start()
         wait_until("the server", lambda: (self.folder / "log/serve.sock").exists())
         self.directory.start()  # before the search index, which is gated behind it
-        wait_until("the directory", lambda: self.users.stamp() is not None and (self.folder / "users.db").exists())
+        wait_until("the directory", lambda: (self.folder / "log/consumers/directory.consumer").exists())
         self.search.start()
         self.cache.start()
         self.supervisor.start()

@@ -29,7 +29,6 @@ struct Change {
 class ChangeReader {
  public:
   explicit ChangeReader(const Mapping& mapping) : mapping_(mapping) {}
-  /// `out` keeps its memory from one record to the next.
   [[nodiscard]] tl::expected<void, Complaint> read(const RecordView& record, Change& out);
 
  private:

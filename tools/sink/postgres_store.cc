@@ -72,15 +72,6 @@ void add_stamp(std::vector<std::string>& values, const std::optional<Stamp>& giv
   }
 }
 
-tl::unexpected<Trouble> fatal(std::string what, std::string next = {}) {
-  return tl::unexpected(Trouble{Trouble::Kind::fatal, std::move(what), std::move(next)});
-}
-
-Trouble not_of_a_record(Trouble trouble) {
-  if (trouble.kind == Trouble::Kind::record) trouble.kind = Trouble::Kind::fatal;
-  return trouble;
-}
-
 /// What an SQLSTATE says of another try. Its first two characters are its class.
 Trouble::Kind kind_of(std::string_view state) {
   const std::string_view is = state.substr(0, 2);
@@ -170,14 +161,10 @@ Stored<std::optional<Stamp>> PostgresStore::take_table() {
   std::optional<Stamp> stamp;
   for (int row = 0; row < PQntuples(rows); ++row) {
     if (text(row, 0) != log_id_ || text(row, 1) != owner_.sink) {
-      return fatal(fmt::format("table {} belongs to sink {} of log {}", mapping_.table,
-                               text(row, 1), text(row, 0)),
-                   "give the mapping another table, or the sink the other one's name");
+      return belongs_to_another(name(), text(row, 1), text(row, 0));
     }
     if (text(row, 2) != mapping_.table) {
-      return fatal(fmt::format("sink {} has written into table {} so far, not into {}", owner_.sink,
-                               text(row, 2), mapping_.table),
-                   "give the sink another name");
+      return has_another_table(name(), owner_.sink, text(row, 2));
     }
     if (unstored(text(row, 4)) == 0) continue;
     stamp = Stamp{.log_id = owner_.log_id,
@@ -202,8 +189,7 @@ Stored<void> PostgresStore::make_table() {
   if (!found) return tl::unexpected(found.error());
   if (PQgetvalue(found->get(), 0, 0)[0] == 't') {
     if (existing_ == Existing::adopt) return {};
-    return fatal(fmt::format("table {} is there already, and no sink's", mapping_.table),
-                 "pass --adopt if the sink may have it");
+    return is_nobodys(name(), "pass --adopt if the sink may have it");
   }
   std::string sql = fmt::format("CREATE TABLE {}(", identifier(mapping_.table));
   const char* between = "";
@@ -226,8 +212,7 @@ Stored<void> PostgresStore::check_table() {
         {identifier(mapping_.table), column.name});
     if (!found) return tl::unexpected(found.error());
     if (PQntuples(found->get()) == 1) continue;
-    return fatal(fmt::format("table {} has no column {}", mapping_.table, column.name),
-                 "add it (ALTER TABLE), or give sink and table new names to fill a new one");
+    return lacks_column(name(), column);
   }
   return {};
 }
@@ -319,10 +304,7 @@ Stored<void> PostgresStore::finish_transaction(const std::optional<Stamp>& from,
           values);
   if (!moved) return tl::unexpected(not_of_a_record(moved.error()));
   if (std::string_view(PQcmdTuples(moved->get())) != "1") {
-    return tl::unexpected(
-        Trouble{Trouble::Kind::lost,
-                fmt::format("the stamp of sink {} is not where this process left it", owner_.sink),
-                "see that one sink of this name runs, and start it again"});
+    return stamp_moved(name(), owner_.sink);
   }
   const auto done = run("COMMIT");
   if (!done) return tl::unexpected(done.error());

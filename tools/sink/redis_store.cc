@@ -134,10 +134,6 @@ void append_json_text(std::string_view text, std::string& to) {
   to += nlohmann::json(text).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
-tl::unexpected<Trouble> fatal(std::string what, std::string next = {}) {
-  return tl::unexpected(Trouble{Trouble::Kind::fatal, std::move(what), std::move(next)});
-}
-
 /// Redis says what kind of error it is with its first word.
 Trouble trouble_of(std::string_view error) {
   for (const std::string_view word : {"LOADING", "BUSY", "MASTERDOWN", "READONLY", "OOM", "MISCONF",
@@ -212,9 +208,7 @@ Stored<std::optional<Stamp>> RedisStore::open() {
                  fmt::format("give the mapping another table, or delete {}", stamp_key_));
   }
   if (stored->log_id != log_id_ || stored->sink != owner_.sink) {
-    return fatal(fmt::format("{}: {}:* belongs to sink {} of log {}", address_, mapping_.table,
-                             stored->sink, stored->log_id),
-                 "give the mapping another table, or the sink the other one's name");
+    return belongs_to_another(name(), std::string(stored->sink), std::string(stored->log_id));
   }
   Stamp stamp = stored->stamp;
   stamp.log_id = owner_.log_id;

@@ -166,23 +166,22 @@ Sink::Stepped Sink::take_batch() {
   }
 }
 
-/// The key of this record that was set aside before; nullptr: none was.
-const std::string* Sink::parked(const RecordView& record) const {
-  if (!options_.key_stops || parked_.empty()) return nullptr;
+/// Why this record goes where an earlier one of its key went; nothing: it does not.
+std::optional<std::string> Sink::why_parked(const RecordView& record) const {
+  if (!options_.key_stops || parked_.empty()) return std::nullopt;
   for (const KeyView& key : record.keys) {
     const auto it = parked_.find(std::string(key.bytes));
-    if (it != parked_.end() && it->second < record.sequence) return &it->first;
+    if (it == parked_.end() || it->second >= record.sequence) continue;
+    return fmt::format("its key {} has been stopped since record {}", it->first, it->second);
   }
-  return nullptr;
+  return std::nullopt;
 }
 
 Sink::Stepped Sink::take(const RecordView& record) {
   Change change;
-  std::optional<std::string> why;
-  if (const std::string* const key = parked(record)) {
-    why = fmt::format("its key {} has been stopped since record {}", *key, parked_.at(*key));
-  } else if (auto read = reader_.read(record, change); !read) {
-    why = std::move(read.error());
+  std::optional<std::string> why = why_parked(record);
+  if (!why) {
+    if (auto read = reader_.read(record, change); !read) why = std::move(read.error());
   }
   if (why) {
     if (auto aside = put_aside(record, *why); !aside || *aside == Step::again) return aside;
@@ -219,20 +218,31 @@ Sink::Stepped Sink::put_aside(const RecordView& record, const std::string& why) 
   return Step::go_on;
 }
 
-/// The same for one that is behind us by now.
-Sink::Stepped Sink::put_aside_stored(std::size_t index, const std::string& why) {
+/// A record of the batch that the store refuses, and with key_stops all later ones of the batch
+/// that share a key with it: they are behind us by now, and read once more.
+Sink::Stepped Sink::put_aside_refused(std::size_t culprit, std::size_t last,
+                                      const std::string& why) {
   auto reader = Reader::open(options_.log);
   if (!reader) return of_log(reader.error());
-  if (auto found = reader->seek_position(stamps_[index].position); !found) {
-    return of_log(found.error());
+  for (std::size_t i = culprit; i < last; ++i) {
+    if (changes_[i].action == Action::ignore) continue;
+    if (auto found = reader->seek_position(stamps_[i].position); !found) {
+      return of_log(found.error());
+    }
+    RecordView record;
+    if (reader->next(record) != Outcome::record) {
+      return of_log(Error(errc::gone, "a record was removed before it was stored")
+                        .path(options_.log)
+                        .sequence(stamps_[i].sequence));
+    }
+    const auto reason = i == culprit ? std::optional(why) : why_parked(record);
+    if (reason) {
+      if (auto put = put_aside(record, *reason); !put || *put == Step::again) return put;
+      changes_[i].action = Action::ignore;
+    }
+    if (!options_.key_stops) break;
   }
-  RecordView record;
-  if (reader->next(record) != Outcome::record) {
-    return of_log(Error(errc::gone, "the record was removed meanwhile")
-                      .path(options_.log)
-                      .sequence(stamps_[index].sequence));
-  }
-  return put_aside(record, why);
+  return Step::go_on;
 }
 
 std::vector<SetAside> Sink::aside_in(std::size_t first, std::size_t last) const {
@@ -280,26 +290,8 @@ Sink::Stepped Sink::store(std::size_t first, std::size_t last) {
     if (!dead_letter_) {
       if (auto before = store(first, culprit); !before || *before == Step::again) return before;
     }
-    auto aside = put_aside_stored(culprit, stored.error().what);
+    auto aside = put_aside_refused(culprit, last, stored.error().what);
     if (!aside || *aside == Step::again) return aside;
-    changes_[culprit].action = Action::ignore;
-    if (!options_.key_stops) continue;
-    // Later ones of its key that this batch already holds go the same way.
-    for (std::size_t i = culprit + 1; i < last; ++i) {
-      if (changes_[i].action == Action::ignore) continue;
-      auto reader = Reader::open(options_.log);
-      if (!reader) return of_log(reader.error());
-      RecordView record;
-      if (!reader->seek_position(stamps_[i].position) || reader->next(record) != Outcome::record) {
-        continue;
-      }
-      if (const std::string* const key = parked(record)) {
-        auto put = put_aside(record, fmt::format("its key {} has been stopped since record {}",
-                                                 *key, parked_.at(*key)));
-        if (!put || *put == Step::again) return put;
-        changes_[i].action = Action::ignore;
-      }
-    }
   }
   return Step::go_on;
 }

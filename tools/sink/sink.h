@@ -84,9 +84,10 @@ class Sink {
   [[nodiscard]] Stepped take(const RecordView& record);
   [[nodiscard]] Stepped store(std::size_t first, std::size_t last);
   [[nodiscard]] Stepped put_aside(const RecordView& record, const std::string& why);
-  [[nodiscard]] Stepped put_aside_stored(std::size_t index, const std::string& why);
+  [[nodiscard]] Stepped put_aside_refused(std::size_t culprit, std::size_t last,
+                                          const std::string& why);
   [[nodiscard]] Stepped trouble(const Trouble& trouble) const;
-  [[nodiscard]] const std::string* parked(const RecordView& record) const;
+  [[nodiscard]] std::optional<std::string> why_parked(const RecordView& record) const;
   [[nodiscard]] std::vector<SetAside> aside_in(std::size_t first, std::size_t last) const;
   void name_followers_ahead() const;
   void keep_reserve(const Stamp& stamp, std::int64_t timestamp_ns);

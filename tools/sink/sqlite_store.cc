@@ -87,16 +87,6 @@ void bind_stamp(SqliteStatement& to, int at, const std::optional<Stamp>& given) 
   to.bind(at + 4, std::int64_t{stamp.crc});
 }
 
-tl::unexpected<Trouble> fatal(std::string what, std::string next = {}) {
-  return tl::unexpected(Trouble{Trouble::Kind::fatal, std::move(what), std::move(next)});
-}
-
-/// What goes wrong beside the changes themselves is never about a record.
-Trouble not_of_a_record(Trouble trouble) {
-  if (trouble.kind == Trouble::Kind::record) trouble.kind = Trouble::Kind::fatal;
-  return trouble;
-}
-
 }  // namespace
 
 SqliteStore::SqliteStore(std::string path, const Mapping& mapping, Owner owner, Existing existing)
@@ -143,14 +133,10 @@ Stored<std::optional<Stamp>> SqliteStore::take_table() {
     if (!row) return tl::unexpected(row.error());
     if (!*row) break;
     if (find->text(0) != log_id_ || find->text(1) != owner_.sink) {
-      return fatal(fmt::format("{}: table {} belongs to sink {} of log {}", path_, mapping_.table,
-                               find->text(1), find->text(0)),
-                   "give the mapping another table, or the sink the other one's name");
+      return belongs_to_another(name(), find->text(1), find->text(0));
     }
     if (find->text(2) != mapping_.table) {
-      return fatal(fmt::format("{}: sink {} has written into table {} so far, not into {}", path_,
-                               owner_.sink, find->text(2), mapping_.table),
-                   "give the sink another name");
+      return has_another_table(name(), owner_.sink, find->text(2));
     }
     is_ours = true;
     if (find->number(4) == 0) continue;
@@ -183,9 +169,9 @@ Stored<void> SqliteStore::make_table() {
   find->reset();
   if (*exists) {
     if (existing_ == Existing::adopt && mapping_.full_text.empty()) return {};
-    return fatal(fmt::format("{}: table {} is there already, and no sink's", path_, mapping_.table),
-                 mapping_.full_text.empty() ? "pass --adopt if the sink may have it"
-                                            : "rename it: with full_text the sink makes its own");
+    return is_nobodys(name(), mapping_.full_text.empty()
+                                  ? "pass --adopt if the sink may have it"
+                                  : "rename it: with full_text the sink makes its own");
   }
   if (auto made = database_.run(create_table(mapping_)); !made) return made;
   return mapping_.full_text.empty() ? Stored<void>() : database_.run(create_full_text(mapping_));
@@ -204,8 +190,7 @@ Stored<void> SqliteStore::check_table() {
   }
   for (const Column& column : mapping_.columns) {
     if (std::find(names.begin(), names.end(), column.name) != names.end()) continue;
-    return fatal(fmt::format("{}: table {} has no column {}", path_, mapping_.table, column.name),
-                 "add it (ALTER TABLE), or give sink and table new names to fill a new one");
+    return lacks_column(name(), column);
   }
   return {};
 }
@@ -253,10 +238,7 @@ Stored<void> SqliteStore::move_stamp(const std::optional<Stamp>& from, const Sta
   bind_stamp(move_, 8, from);
   if (auto done = move_.step(); !done) return tl::unexpected(not_of_a_record(done.error()));
   if (database_.changed_rows() == 1 || planted(Mistake::sink_stamp_not_compared)) return {};
-  return tl::unexpected(Trouble{
-      Trouble::Kind::lost,
-      fmt::format("{}: the stamp of sink {} is not where this process left it", path_, owner_.sink),
-      "see that one sink of this name runs, and start it again"});
+  return stamp_moved(name(), owner_.sink);
 }
 
 Stored<void> SqliteStore::in_transaction(std::span<const Change> changes,

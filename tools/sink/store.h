@@ -5,27 +5,11 @@
 #include <optional>
 #include <span>
 #include <string>
-#include <tl/expected.hpp>
 
 #include "sink/change.h"
+#include "sink/trouble.h"
 
 namespace tailrace::sink {
-
-/// Why a store did not do what it was asked to.
-struct Trouble {
-  enum class Kind : std::uint8_t {
-    passing,  ///< connection, lock, disk: the same may work later
-    record,   ///< this change can never be made: a constraint, a type
-    lost,     ///< somebody else moved our stamp: two live sinks, or a restore under our feet
-    fatal,    ///< nothing of this can be: another sink's table, a schema that does not fit
-  };
-  Kind kind = Kind::fatal;
-  std::string what;
-  std::string next{};  ///< what to do, for people
-};
-
-template <class T>
-using Stored = tl::expected<T, Trouble>;
 
 /// A record that could not be stored, and is kept elsewhere: later ones of its key may follow it.
 struct SetAside {

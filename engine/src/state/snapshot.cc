@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "base/planted.h"
+#include "state/opened_state.h"
 #include "state/snapshot_impl.h"
 
 namespace tailrace {
@@ -110,30 +111,16 @@ Result<void> Snapshot::Impl::verify(Verify how) {
 
 Result<Snapshot> Snapshot::open_latest(const std::filesystem::path& log, std::string_view name,
                                        std::string_view schema, const SnapshotOptions& options) {
-  if (auto wrong = what_is_wrong_with_state_name(name)) {
-    return fail(Error(errc::invalid_argument, std::move(*wrong)));
-  }
   if (schema.size() > kMaxSchemaBytes) {
     return fail(
         Error(errc::invalid_argument, fmt::format("a schema of {} bytes: at most {} are possible",
                                                   schema.size(), kMaxSchemaBytes)));
   }
-  auto files = LogFiles::open(log);
-  if (!files) return fail(files.error());
-  auto reader = Reader::open(log);
-  if (!reader) return fail(reader.error());
-  auto store = SnapshotStore::open(*files);
-  const auto none = [&](const Error& why) {
-    return fail(why.code() == errc::not_found ? no_such_snapshot(*files, name, {}) : why);
-  };
-  if (!store) return none(store.error());
-  auto resolved = store->resolve(name);
-  if (!resolved) return fail(resolved.error());
-  auto directory = store->directory(*resolved);
-  if (!directory) return none(directory.error());
+  auto state = OpenedState::open(log, name);
+  if (!state) return fail(state.error());
   const Wanted wanted{schema, options};
-  Search search(*files, *reader, wanted);
-  auto found = search.find(*directory);
+  Search search(*state->files, state->reader, wanted);
+  auto found = search.find(state->directory);
   if (!found) return fail(found.error());
   if (!*found) {
     std::string why;
@@ -141,7 +128,7 @@ Result<Snapshot> Snapshot::open_latest(const std::filesystem::path& log, std::st
       why += why.empty() ? "" : "; ";
       why += error.message();
     }
-    return fail(no_such_snapshot(*files, name, why));
+    return fail(no_such_snapshot(*state->files, name, why));
   }
   (*found)->passed_over = std::move(search.passed_over);
   return Snapshot(std::move(*found));

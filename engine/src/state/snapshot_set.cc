@@ -6,6 +6,7 @@
 #include <iterator>
 
 #include "base/planted.h"
+#include "state/opened_state.h"
 #include "state/snapshot_body.h"
 #include "state/snapshot_impl.h"
 
@@ -151,43 +152,19 @@ Result<void> verify_snapshot(const std::filesystem::path& log, const SnapshotInf
 
 namespace {
 
-/// The snapshots of one state, opened.
-struct OpenedSet {
-  std::unique_ptr<LogFiles> files;
-  Reader reader;
-  SnapshotDirectory directory;
-
-  [[nodiscard]] static Result<OpenedSet> open(const std::filesystem::path& log,
-                                              std::string_view name, std::uint32_t keep) {
-    if (auto wrong = what_is_wrong_with_state_name(name)) {
-      return fail(invalid_state_name(std::move(*wrong)));
-    }
-    if (keep == 0) {
-      return fail(Error(errc::invalid_argument, "at least one snapshot stays: keep is 0"));
-    }
-    auto files = LogFiles::open(log);
-    if (!files) return fail(files.error());
-    auto reader = Reader::open(log);
-    if (!reader) return fail(reader.error());
-    auto store = SnapshotStore::open(*files);
-    const auto none = [&](const Error& why) {
-      return fail(why.code() == errc::not_found ? no_such_snapshot(*files, name, {}) : why);
-    };
-    if (!store) return none(store.error());
-    auto resolved = store->resolve(name);
-    if (!resolved) return fail(resolved.error());
-    auto directory = store->directory(*resolved);
-    if (!directory) return none(directory.error());
-    return OpenedSet{std::make_unique<LogFiles>(std::move(*files)), std::move(*reader),
-                     std::move(*directory)};
+Result<OpenedState> open_to_prune(const std::filesystem::path& log, std::string_view name,
+                                  std::uint32_t keep) {
+  if (keep == 0) {
+    return fail(Error(errc::invalid_argument, "at least one snapshot stays: keep is 0"));
   }
-};
+  return OpenedState::open(log, name);
+}
 
 }  // namespace
 
 Result<std::vector<SnapshotInfo>> prune_snapshots(const std::filesystem::path& log,
                                                   std::string_view name, std::uint32_t keep) {
-  auto set = OpenedSet::open(log, name, keep);
+  auto set = open_to_prune(log, name, keep);
   if (!set) return fail(set.error());
   auto removed = prune(*set->files, set->directory, set->reader, keep);
   if (removed && !removed->empty()) {
@@ -198,7 +175,7 @@ Result<std::vector<SnapshotInfo>> prune_snapshots(const std::filesystem::path& l
 
 Result<std::vector<SnapshotInfo>> plan_prune_snapshots(const std::filesystem::path& log,
                                                        std::string_view name, std::uint32_t keep) {
-  auto set = OpenedSet::open(log, name, keep);
+  auto set = open_to_prune(log, name, keep);
   if (!set) return fail(set.error());
   auto infos = look_at_snapshots(*set->files, set->directory, set->reader);
   if (!infos) return infos;
